@@ -1,0 +1,6 @@
+CREATE TABLE greetings (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL,
+    note text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);

@@ -1,0 +1,33 @@
+//! Calls of steps and workflows, as the macros generate them.
+//!
+//! A call hands JSON to the host and decodes what was recorded. Whether the body ran now or in an earlier life of the
+//! process cannot be seen here, and must not be.
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Handle, Result, StartOptions,
+    arguments::{Arguments, decode_result},
+    host,
+};
+
+/// Calls a transaction and returns its recorded result.
+pub fn call_transaction<T: DeserializeOwned>(step: &str, arguments: Arguments) -> Result<T> {
+    decode_result(step, &host::call_transaction(step, &arguments.into_json())?)
+}
+
+/// Calls a communicator and returns its recorded result.
+pub fn call_communicator<T: DeserializeOwned>(step: &str, arguments: Arguments) -> Result<T> {
+    decode_result(step, &host::call_communicator(step, &arguments.into_json())?)
+}
+
+/// Starts a workflow and waits for its result.
+pub fn run_workflow<T: DeserializeOwned>(name: &'static str, arguments: Arguments) -> Result<T> {
+    start_workflow(name, arguments, StartOptions::new())?.join()
+}
+
+/// Starts a workflow.
+pub fn start_workflow<T>(name: &'static str, arguments: Arguments, options: StartOptions) -> Result<Handle<T>> {
+    let id = host::start_workflow(name, &arguments.into_json(), options.into_id())?;
+    Ok(Handle::of(id))
+}

@@ -1,0 +1,87 @@
+//! Write durable workflows in Rust, compile them to a WebAssembly component, and let `dbos-host` run them.
+//!
+//! A program that talks to other systems can be killed between any two of its lines, and then nobody knows which of its
+//! effects have happened. With this crate each effect is a **step** whose result is recorded in Postgres. When a
+//! process dies, the host runs the workflow again from its records: steps that are recorded return what they returned,
+//! and the rest goes on from there.
+//!
+//! | attribute | the function | what holds |
+//! |---|---|---|
+//! | [`macro@workflow`] | calls steps, sleeps, computes | once acknowledged it runs to its end and has one outcome |
+//! | [`macro@transaction`] | runs SQL | takes effect exactly once: the SQL and its record are one commit |
+//! | [`macro@communicator`] | sends HTTP requests | at least once until its result is recorded, then never again |
+//! | [`macro@get`], [`macro@post`], … | answers HTTP requests | not durable itself: it starts workflows and reads |
+//!
+//! # A program
+//!
+//! This is all of it; `examples/greeting` has its table and its configuration.
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/greeting/src/lib.rs")]
+//! ```
+//!
+//! # What to know
+//!
+//! * **Calls of steps look like calls and are not.** `insert_greeting(name, note)?` hands its arguments to the host,
+//!   which runs the body in another instance of the component. Steps and workflows share no memory: a `static` that one
+//!   sets, the other does not see.
+//! * **A workflow must not reach around its steps.** It has no network, no SQL, no environment and no files; its clock
+//!   and its random numbers are the same in every replay. A call in the wrong place is an error that names the call and
+//!   the place where it belongs.
+//! * **Arguments and results are JSON**, by parameter name: types need `Serialize`, `Deserialize` and `JsonSchema`. The
+//!   derives of the latter want the crates `serde` and `schemars` among the program's own dependencies.
+//! * **Errors cross as data.** A step that fails returns an [`Error`] with the name, message, code and data of the
+//!   original, now and in every replay. A workflow that returns an error has ended, with that as its outcome.
+//! * **Everything registers itself.** There is no `main` and no list of routes; names must be unique in a program.
+//!
+//! Build with `cargo build --release --target wasm32-wasip2` or `cargo component build --release`; the crate must be a
+//! `cdylib`.
+
+// The macros name this crate as its users do, in its own tests too.
+#[cfg(test)]
+extern crate self as dbos_guest;
+
+mod arguments;
+#[expect(missing_docs, reason = "the bindings are generated and private")]
+mod bindings;
+mod call;
+pub mod env;
+mod error;
+mod export;
+mod handle;
+mod host;
+pub mod http;
+pub mod log;
+mod manifest;
+mod panic;
+pub mod prelude;
+mod registry;
+mod sleep;
+pub mod sql;
+mod web;
+
+pub use dbos_guest_macros::{communicator, delete, get, patch, post, put, transaction, workflow};
+pub use schemars;
+pub use serde;
+pub use serde_json;
+
+pub use crate::{
+    error::{Context, Error, Result},
+    handle::{Handle, StartOptions, workflow_id},
+    sleep::sleep,
+    web::{Html, IntoResponse, Json, Request, Response},
+};
+
+/// What the code that the macros generate calls. Not for use by hand: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+
+    pub use crate::{
+        arguments::{Arguments, encode_result},
+        call::{call_communicator, call_transaction, run_workflow, start_workflow},
+        manifest::{parameter_schema, result_schema},
+        registry::{Parameter, Route, Step, StepKind, Workflow},
+        web::{AsJson, AsResponse, Reply},
+    };
+}

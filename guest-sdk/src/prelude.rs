@@ -1,0 +1,12 @@
+//! Everything that a program usually names: `use dbos_guest::prelude::*;`.
+
+pub use std::time::Duration;
+
+pub use schemars::JsonSchema;
+pub use serde::{Deserialize, Serialize};
+pub use serde_json::json;
+
+pub use crate::{
+    Context, Error, Handle, Html, Json, Request, Response, Result, StartOptions, bail, communicator, delete, ensure,
+    env, get, http, log, params, patch, post, put, sleep, sql, transaction, workflow, workflow_id,
+};

@@ -1,0 +1,363 @@
+//! The gate: the one way by which a workflow's calls become recorded operations.
+//!
+//! Each call takes the next number. If a record with that number exists, name, kind and arguments must match and the
+//! record is the answer; if not, the operation runs and its record goes to the journal. There is no recovery mode: a
+//! recovered run is the same code with a longer history.
+//!
+//! What must hold is "act, not see": the guest may compute with a result whose record is still on its way to disk, but no
+//! effect begins, no line is printed and no outcome is written before the records behind it are durable. So the gate holds
+//! the run's open tickets, and everything that leaves the instance settles them first.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::interrupt::Interrupt;
+use super::log::GuestLog;
+use super::services::{Program, Services, StepCall};
+use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket};
+use crate::failpoint;
+use crate::workflow::{
+    Arguments, EpochMs, Failure, History, Operation, OperationDigest, OperationKind, Record, RecordedResult, StepKind,
+    StepNumber, WorkflowId, WorkflowTime,
+};
+
+/// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
+const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
+
+/// The longest arguments or result, in bytes of JSON text. Larger data belongs into the app's own tables; a history of
+/// such records would not fit into memory at a replay.
+pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
+
+/// What the guest is told, or why it is told nothing.
+pub type Answer<T> = Result<Result<T, Failure>, Interrupt>;
+
+/// The gate of one run (lifetime: one instance).
+pub struct Gate {
+    services: Arc<dyn Services>,
+    program: Program,
+    claim: Claim,
+    history: History,
+    time: WorkflowTime,
+    log: GuestLog,
+    open: Vec<Ticket>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("claim", &self.claim)
+            .field("next", &self.history.next_step())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A gate with the guest before its first call.
+    #[must_use]
+    pub fn new(
+        services: Arc<dyn Services>,
+        program: Program,
+        claim: Claim,
+        history: History,
+        time: WorkflowTime,
+        log: GuestLog,
+    ) -> Self {
+        log.replaying(history.is_replaying());
+        Self { services, program, claim, history, time, log, open: Vec::new() }
+    }
+
+    /// The run.
+    #[must_use]
+    pub fn run(&self) -> &WorkflowId {
+        self.claim.run()
+    }
+
+    /// How many records the run has, those of this instance included.
+    #[must_use]
+    pub fn steps_taken(&self) -> i32 {
+        self.history.next_step().get() - 1
+    }
+
+    /// The guest has returned. When this returns, every record of the run is durable and none was left unasked for.
+    ///
+    /// # Errors
+    /// When the instance must be given up after all.
+    pub async fn finish(&mut self) -> Result<(), Interrupt> {
+        self.history.finish()?;
+        self.settle().await
+    }
+
+    /// Takes the next number for `operation`.
+    fn take(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
+        let (number, found) = self.history.take(operation)?;
+        self.log.replaying(self.history.is_replaying());
+        if let Some(record) = &found {
+            self.time.deliver(record.completed_at);
+        }
+        Ok((number, found))
+    }
+
+    /// Waits until every record that the guest has seen is durable.
+    async fn settle(&mut self) -> Result<(), Interrupt> {
+        for ticket in std::mem::take(&mut self.open) {
+            self.check(ticket.durable().await)?;
+        }
+        self.log.settled();
+        Ok(())
+    }
+
+    fn check(&self, landed: Result<Landed, crate::database::JournalClosed>) -> Result<(), Interrupt> {
+        match landed {
+            Ok(Landed::Written) => Ok(()),
+            Ok(Landed::Exists) => Err(Interrupt::Reload),
+            Ok(Landed::NotOwner) => Err(Interrupt::Lost),
+            // The result was shown and cannot be recorded: nobody can go on from here, in this instance or the next.
+            Ok(Landed::Refused(failure)) => Err(Interrupt::Forbidden(failure)),
+            Err(_closed) => Err(Interrupt::ShuttingDown),
+        }
+    }
+
+    /// Everything that must be true before an effect begins.
+    async fn before_effect(&mut self) -> Result<(), Interrupt> {
+        self.settle().await?;
+        self.services.may_act().await?;
+        failpoint::hit("gate.before_effect").await;
+        Ok(())
+    }
+
+    /// Sends a record on its way; it is settled before anything else leaves the instance.
+    async fn record(&mut self, record: NewRecord) -> Result<(), Interrupt> {
+        let entry = Entry::Record(Box::new(record));
+        let ticket = self.services.journal().append(entry).await.map_err(|_| Interrupt::ShuttingDown)?;
+        self.open.push(ticket);
+        self.log.hold();
+        Ok(())
+    }
+
+    fn new_record(&self, number: StepNumber, operation: &Operation, result: RecordedResult) -> NewRecord {
+        let now = self.services.clock().now();
+        NewRecord {
+            claim: self.claim.clone(),
+            app: self.program.app.clone(),
+            step: number,
+            name: operation.name.clone(),
+            digest: OperationDigest::of(operation),
+            result,
+            child: None,
+            started_at: now,
+            completed_at: now,
+        }
+    }
+
+    /// A transaction or a communicator.
+    ///
+    /// # Errors
+    /// When the instance is given up.
+    pub async fn step(&mut self, kind: OperationKind, name: &str, arguments: &str) -> Answer<String> {
+        let arguments = match self.check_step(kind, name, arguments) {
+            Ok(arguments) => arguments,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let operation = Operation { kind, name: name.into(), arguments };
+        let (number, found) = self.take(&operation)?;
+        if let Some(record) = found {
+            return Ok(answer(record.result));
+        }
+        self.before_effect().await?;
+        let digest = OperationDigest::of(&operation);
+        let arguments = operation.arguments.to_string();
+        let call = StepCall { claim: &self.claim, program: &self.program, number, name, arguments: &arguments, digest };
+        let end = self.services.run_step(call).await?;
+        failpoint::hit("gate.after_effect").await;
+        if !end.is_recorded {
+            let mut record = self.new_record(number, &operation, end.result.clone());
+            (record.started_at, record.completed_at) = (end.started_at, end.completed_at);
+            self.record(record).await?;
+        }
+        self.time.deliver(end.completed_at);
+        failpoint::hit("gate.before_answer").await;
+        Ok(answer(end.result))
+    }
+
+    /// The component is pinned, so what is refused here is refused in each replay, and takes no number.
+    fn check_step(&self, kind: OperationKind, name: &str, arguments: &str) -> Result<Value, Failure> {
+        let entry = self.program.manifest.step(name).filter(|step| match step.kind {
+            StepKind::Transaction { .. } => kind == OperationKind::Transaction,
+            StepKind::Communicator { .. } => kind == OperationKind::Communicator,
+        });
+        let Some(entry) = entry else {
+            let text = format!("the app has no {} `{name}`", kind.as_str());
+            return Err(Failure::new("Error", "unknown_step", text).not_retryable());
+        };
+        let arguments = parse_arguments(arguments)?;
+        arguments.check(&entry.parameters).map_err(bad_arguments)?;
+        Ok(Value::Object(arguments.0))
+    }
+
+    /// A durable sleep. When it returns, the clock has passed the recorded wake time.
+    ///
+    /// # Errors
+    /// When the instance is given up, as it is in a long sleep.
+    pub async fn sleep(&mut self, milliseconds: u64) -> Answer<()> {
+        if milliseconds > MAX_SLEEP_MS {
+            let text = format!("a sleep of {milliseconds} ms is longer than the limit of {MAX_SLEEP_MS} ms");
+            return Ok(Err(Failure::new("Error", "sleep_too_long", text)));
+        }
+        let arguments = json!({ "milliseconds": milliseconds });
+        let operation = Operation { kind: OperationKind::Sleep, name: "DBOS.sleep".into(), arguments };
+        let (number, found) = self.history_only(&operation)?;
+        let wake = match found {
+            Some(record) => wake_time(&record),
+            None => {
+                self.before_effect().await?;
+                let now = self.services.clock().now();
+                let wake = EpochMs(now.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)));
+                let output = RecordedResult::Output(wake.to_seconds_json());
+                let mut record = self.new_record(number, &operation, output);
+                record.completed_at = wake;
+                self.record(record).await?;
+                // The wake time must be durable before the wait begins: a crash must not start the wait anew.
+                self.settle().await?;
+                wake
+            }
+        };
+        self.services.wait_until(wake).await?;
+        self.time.deliver(wake);
+        failpoint::hit("gate.before_answer").await;
+        Ok(Ok(()))
+    }
+
+    /// As [`Self::take`], for an operation whose record is not yet its result: nothing is delivered.
+    fn history_only(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
+        let taken = self.history.take(operation)?;
+        self.log.replaying(self.history.is_replaying());
+        Ok(taken)
+    }
+
+    /// Starts a child. When it returns an id, the child's row and this run's record of it are durable.
+    ///
+    /// # Errors
+    /// When the instance is given up.
+    pub async fn start(&mut self, name: &str, arguments: &str, id: Option<&str>) -> Answer<WorkflowId> {
+        let checked = self.check_start(name, arguments, id);
+        let (arguments, chosen) = match checked {
+            Ok(checked) => checked,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let operation = Operation {
+            kind: OperationKind::Start,
+            name: name.into(),
+            arguments: json!({ "id": id, "arguments": arguments.0 }),
+        };
+        let (number, found) = self.take(&operation)?;
+        if let Some(record) = found {
+            return Ok(record.child.ok_or_else(|| Failure::new("Error", "no_child", "the record names no child")));
+        }
+        let child = match chosen.map_or_else(|| self.run().child(number), Ok) {
+            Ok(child) => child,
+            Err(error) => return Ok(Err(Failure::new("Error", "invalid_id", error.to_string()))),
+        };
+        self.before_effect().await?;
+        let mut new = self.services.new_run(&self.program, child.clone(), name, arguments);
+        let mut record = self.new_record(number, &operation, RecordedResult::Output("null".into()));
+        (record.started_at, record.completed_at) = (new.created_at, new.created_at);
+        new.parent = Some(record);
+        let entry = Entry::Start(Box::new(new.clone()));
+        let ticket = self.services.journal().append(entry).await.map_err(|_| Interrupt::ShuttingDown)?;
+        match ticket.durable().await {
+            Ok(Landed::Written) => self.services.drive(&new),
+            // There is a run under the chosen id already: this is the handle of the first one.
+            Ok(Landed::Refused(_)) => {}
+            other => self.check(other)?,
+        }
+        self.time.deliver(new.created_at);
+        failpoint::hit("gate.before_answer").await;
+        Ok(Ok(child))
+    }
+
+    fn check_start(
+        &self,
+        name: &str,
+        arguments: &str,
+        id: Option<&str>,
+    ) -> Result<(Arguments, Option<WorkflowId>), Failure> {
+        let arguments = check_workflow(&self.program, name, arguments)?;
+        let id = id.map(WorkflowId::parse).transpose();
+        Ok((arguments, id.map_err(|error| Failure::new("Error", "invalid_id", error.to_string()))?))
+    }
+
+    /// Waits for the end of another run; its outcome is recorded as this run's own.
+    ///
+    /// # Errors
+    /// When the instance is given up, as it is in a long wait.
+    pub async fn outcome(&mut self, id: &str) -> Answer<String> {
+        let operation =
+            Operation { kind: OperationKind::Outcome, name: "DBOS.getResult".into(), arguments: json!({ "id": id }) };
+        let (number, found) = self.take(&operation)?;
+        if let Some(record) = found {
+            return Ok(answer(record.result));
+        }
+        self.before_effect().await?;
+        let child = WorkflowId::stored(id);
+        let started_at = self.services.clock().now();
+        let result = match self.services.wait_for_outcome(&child).await? {
+            Some(Outcome::Success(output)) => RecordedResult::Output(output),
+            Some(Outcome::Failed(_, failure)) => RecordedResult::Failed(failure),
+            None => RecordedResult::Failed(no_such_workflow(id)),
+        };
+        let mut record = self.new_record(number, &operation, result.clone());
+        record.child = Some(child);
+        record.started_at = started_at;
+        let completed_at = record.completed_at;
+        self.record(record).await?;
+        self.time.deliver(completed_at);
+        failpoint::hit("gate.before_answer").await;
+        Ok(answer(result))
+    }
+}
+
+fn answer(result: RecordedResult) -> Result<String, Failure> {
+    match result {
+        RecordedResult::Output(json) => Ok(json),
+        RecordedResult::Failed(failure) => Err(failure),
+    }
+}
+
+/// The wake time stands in the output, in seconds as DBOS writes it; `completed_at` has the same to the millisecond.
+fn wake_time(record: &Record) -> EpochMs {
+    match &record.result {
+        RecordedResult::Output(json) => EpochMs::from_seconds_json(json).unwrap_or(record.completed_at),
+        RecordedResult::Failed(_) => record.completed_at,
+    }
+}
+
+pub(super) fn no_such_workflow(id: &str) -> Failure {
+    Failure::new("Error", "no_such_workflow", format!("there is no workflow with the id `{id}`"))
+}
+
+pub(super) fn bad_arguments(error: crate::workflow::ArgumentsError) -> Failure {
+    Failure::new("Error", "bad_arguments", error.to_string()).not_retryable()
+}
+
+/// Arguments from a guest: a JSON object within the size limit.
+pub(super) fn parse_arguments(json: &str) -> Result<Arguments, Failure> {
+    if json.len() > MAX_PAYLOAD {
+        let text = format!("the arguments have {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
+        return Err(Failure::new("Error", "payload_too_large", text).not_retryable());
+    }
+    let value = serde_json::from_str(json)
+        .map_err(|error| Failure::new("Error", "bad_arguments", format!("the arguments are not JSON: {error}")))?;
+    Arguments::from_json(value).map_err(bad_arguments)
+}
+
+/// A start from a guest: a workflow of the program with arguments that fit it.
+pub(super) fn check_workflow(program: &Program, name: &str, arguments: &str) -> Result<Arguments, Failure> {
+    let Some(entry) = program.manifest.workflow(name) else {
+        let text = format!("the app has no workflow `{name}`");
+        return Err(Failure::new("Error", "unknown_workflow", text).not_retryable());
+    };
+    let arguments = parse_arguments(arguments)?;
+    arguments.check(&entry.parameters).map_err(bad_arguments)?;
+    Ok(arguments)
+}

@@ -1,0 +1,203 @@
+//! What the host keeps for one instance: its phase, its log, and the state behind WASI.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use super::gate::Gate;
+use super::interrupt::Interrupt;
+use super::log::GuestLog;
+use super::outbound::Outbound;
+use super::services::{Program, Services};
+use super::wasi;
+use crate::database::GuestSession;
+use crate::workflow::{Failure, StepNumber, WorkflowId};
+
+/// The phase of an instance, with what its calls work on.
+#[derive(Debug)]
+pub enum Phase {
+    /// Says what the app has; may call nothing.
+    Describe,
+    /// Answers one request.
+    Handler(HandlerCalls),
+    /// Is a run.
+    Workflow(Box<Gate>),
+    /// Is one attempt of a transaction.
+    Transaction(Box<TransactionCalls>),
+    /// Is one attempt of a communicator.
+    Communicator(CommunicatorCalls),
+}
+
+impl Phase {
+    /// The run that the instance works for.
+    pub(super) fn run(&self) -> Option<&WorkflowId> {
+        match self {
+            Self::Describe | Self::Handler(_) => None,
+            Self::Workflow(gate) => Some(gate.run()),
+            Self::Transaction(calls) => calls.run.as_ref(),
+            Self::Communicator(calls) => Some(&calls.run),
+        }
+    }
+}
+
+/// A handler's calls (lifetime: one request).
+pub struct HandlerCalls {
+    /// What runs things.
+    pub services: Arc<dyn Services>,
+    /// The component.
+    pub program: Program,
+    /// The request's `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// How many runs the handler has started.
+    pub started: u32,
+}
+
+impl std::fmt::Debug for HandlerCalls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HandlerCalls").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+impl HandlerCalls {
+    /// The id for the next run that the handler starts without choosing one: `<Idempotency-Key>-<n>`, so that a request
+    /// sent twice starts each of its runs once; without a key, a fresh one.
+    pub(super) fn next_id(&mut self) -> Result<Option<WorkflowId>, Failure> {
+        self.started += 1;
+        let Some(key) = &self.idempotency_key else { return Ok(None) };
+        let id = WorkflowId::parse(&format!("{key}-{}", self.started));
+        id.map(Some).map_err(|error| Failure::new("Error", "invalid_id", error.to_string()))
+    }
+}
+
+/// A transaction's calls (lifetime: one attempt).
+#[derive(Debug)]
+pub struct TransactionCalls {
+    /// The open database transaction. The executor takes it back when the body has returned.
+    pub session: GuestSession,
+    /// The run; none for a read-only transaction of a handler.
+    pub run: Option<WorkflowId>,
+}
+
+/// A communicator's calls (lifetime: one attempt).
+#[derive(Debug)]
+pub struct CommunicatorCalls {
+    /// The run.
+    pub run: WorkflowId,
+    /// The step.
+    pub step: StepNumber,
+    /// How many keys were asked for in this attempt.
+    pub keys: u32,
+}
+
+/// How many ticks of processor time the guest has used since its last call that did something. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct TicksSinceCall(Arc<AtomicU32>);
+
+impl TicksSinceCall {
+    /// One more; returns how many there are now.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// The guest called the host.
+    pub fn called(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The host's side of one instance.
+pub struct Guest {
+    phase: Phase,
+    ticks: TicksSinceCall,
+    pub(super) log: GuestLog,
+    pub(super) table: ResourceTable,
+    pub(super) wasi: WasiCtx,
+    pub(super) http: WasiHttpCtx,
+    pub(super) outbound: Outbound,
+}
+
+impl std::fmt::Debug for Guest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guest").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+impl Guest {
+    /// An instance's host side in the phase `Describe`: no environment, no network.
+    #[must_use]
+    pub fn describing(log: GuestLog) -> Self {
+        Self::with_wasi(Phase::Describe, wasi::closed(&log), log, Outbound::none())
+    }
+
+    /// A handler or a step: real clock and randomness, the app's environment; network for a communicator only.
+    #[must_use]
+    pub fn acting(phase: Phase, log: GuestLog, env: &[(String, String)], outbound: &Outbound) -> Self {
+        let outbound = if matches!(phase, Phase::Communicator(_)) { outbound.clone() } else { Outbound::none() };
+        Self::with_wasi(phase, wasi::acting(&log, env), log, outbound)
+    }
+
+    /// A workflow: its clock is workflow time, its randomness comes from `seed`, it has no environment and no network.
+    #[must_use]
+    pub fn deterministic(gate: Gate, log: GuestLog, time: crate::workflow::WorkflowTime, seed: [u8; 32]) -> Self {
+        let wasi = wasi::deterministic(&log, time, seed);
+        Self::with_wasi(Phase::Workflow(Box::new(gate)), wasi, log, Outbound::none())
+    }
+
+    fn with_wasi(phase: Phase, wasi: WasiCtx, log: GuestLog, outbound: Outbound) -> Self {
+        Self {
+            phase,
+            ticks: TicksSinceCall::default(),
+            log,
+            table: ResourceTable::new(),
+            wasi,
+            http: WasiHttpCtx::new(),
+            outbound,
+        }
+    }
+
+    /// The phase, for a call that does something: the guest's processor time is counted anew.
+    pub(super) fn act(&mut self) -> &mut Phase {
+        self.ticks.called();
+        &mut self.phase
+    }
+
+    /// The phase.
+    pub(super) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The guest's processor time.
+    #[must_use]
+    pub fn ticks(&self) -> &TicksSinceCall {
+        &self.ticks
+    }
+
+    /// The log of the instance.
+    #[must_use]
+    pub fn log(&self) -> &GuestLog {
+        &self.log
+    }
+
+    /// Gives up the host's side and returns the phase: a transaction's session lives on after its body.
+    #[must_use]
+    pub fn into_phase(self) -> Phase {
+        self.phase
+    }
+
+    /// The gate, in a workflow.
+    pub fn gate(&mut self) -> Option<&mut Gate> {
+        match &mut self.phase {
+            Phase::Workflow(gate) => Some(gate),
+            _ => None,
+        }
+    }
+}
+
+/// A call's answer, or the interrupt that unwinds the guest.
+pub(super) fn unwind<T>(answer: Result<T, Interrupt>) -> wasmtime::Result<T> {
+    answer.map_err(wasmtime::Error::new)
+}

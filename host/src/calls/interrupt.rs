@@ -1,0 +1,42 @@
+//! Why a call does not return to the guest: its instance is given up.
+//!
+//! An instance of a workflow can be thrown away at any time, since a replay makes it again. A call that finds that the
+//! guest must not go on (or need not, for a long time) returns an interrupt instead of an answer; it unwinds the guest and
+//! comes out where the instance was made.
+
+use crate::workflow::{Divergence, EpochMs, Failure, WorkflowId};
+
+/// What a run waits for without an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitFor {
+    /// A time.
+    Until(EpochMs),
+    /// The end of another run.
+    Outcome(WorkflowId),
+}
+
+/// Why an instance was given up.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Interrupt {
+    /// The run waits long; it is replayed when what it waits for has come.
+    #[error("the run waits without an instance")]
+    Suspended(WaitFor),
+    /// The run is not this host's any more.
+    #[error("the run is not owned by this host any more")]
+    Lost,
+    /// The database has a record that the instance does not know of: replay with it.
+    #[error("the run has a record that this instance does not know of")]
+    Reload,
+    /// The code does something else than what is recorded.
+    #[error(transparent)]
+    Diverged(#[from] Divergence),
+    /// The guest did what its phase forbids, in a call that cannot return an error. It does so in every replay.
+    #[error(transparent)]
+    Forbidden(Failure),
+    /// The transaction must be run again: another one was in the way, or the connection is gone.
+    #[error("the transaction must be run again")]
+    RunAgain,
+    /// The host is shutting down and starts nothing new.
+    #[error("the host is shutting down")]
+    ShuttingDown,
+}

@@ -1,0 +1,199 @@
+//! `log`, and what guests print: lines that leave the instance.
+//!
+//! Two things must not happen. A replay must not print what was printed before; and a line must not be seen before the
+//! records behind it are durable, or an operator reads of a payment that a crash then undoes. So in a workflow lines are
+//! dropped while the history still answers, and held while tickets are open.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::Level;
+
+use super::bindings::imports::log;
+use super::guest::Guest;
+use crate::workflow::{AppName, WorkflowId};
+
+/// The longest line, in bytes; what is longer is cut with a mark. Log stores cut at about this size too.
+const MAX_LINE: usize = 64 * 1024;
+
+/// What becomes of a line that is written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Print,
+    Hold,
+    Drop,
+}
+
+#[derive(Debug)]
+struct Inner {
+    app: AppName,
+    run: Option<WorkflowId>,
+    show_replayed: bool,
+    mode: Mode,
+    held: Vec<(Level, String)>,
+    panic: Option<String>,
+}
+
+/// The lines of one instance. Clones write to the same place.
+#[derive(Debug, Clone)]
+pub struct GuestLog(Arc<Mutex<Inner>>);
+
+impl GuestLog {
+    /// A log whose lines are printed at once.
+    #[must_use]
+    pub fn new(app: &AppName, run: Option<&WorkflowId>) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            app: app.clone(),
+            run: run.cloned(),
+            show_replayed: false,
+            mode: Mode::Print,
+            held: Vec::new(),
+            panic: None,
+        })))
+    }
+
+    /// The same, with lines that a replay repeats printed again (for those who debug a replay).
+    #[must_use]
+    pub fn showing_replayed(self, show: bool) -> Self {
+        self.lock().show_replayed = show;
+        self
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while the lock is held leaves at worst a line missing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a line, or what becomes of it now.
+    pub fn line(&self, level: Level, mut text: String) {
+        if text.len() > MAX_LINE {
+            let mut end = MAX_LINE;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push_str(" … (cut)");
+        }
+        let mut inner = self.lock();
+        match inner.mode {
+            Mode::Print => inner.print(level, &text),
+            Mode::Hold => inner.held.push((level, text)),
+            Mode::Drop if inner.show_replayed => inner.print(level, &text),
+            Mode::Drop => {}
+        }
+    }
+
+    /// The guest repeats what it did before.
+    pub(super) fn replaying(&self, replaying: bool) {
+        let mut inner = self.lock();
+        inner.mode = match (replaying, inner.mode) {
+            (true, _) => Mode::Drop,
+            (false, Mode::Hold) => Mode::Hold,
+            (false, _) => Mode::Print,
+        };
+    }
+
+    /// A result was shown whose record is not durable yet.
+    pub(super) fn hold(&self) {
+        let mut inner = self.lock();
+        if inner.mode == Mode::Print {
+            inner.mode = Mode::Hold;
+        }
+    }
+
+    /// Everything shown is durable: held lines are printed.
+    pub(super) fn settled(&self) {
+        let mut inner = self.lock();
+        if inner.mode == Mode::Hold {
+            inner.mode = Mode::Print;
+        }
+        for (level, text) in std::mem::take(&mut inner.held) {
+            inner.print(level, &text);
+        }
+    }
+
+    /// The message with which the guest announced that it would abort.
+    #[must_use]
+    pub fn take_panic(&self) -> Option<String> {
+        self.lock().panic.take()
+    }
+}
+
+impl Inner {
+    fn print(&self, level: Level, text: &str) {
+        let (app, run) = (self.app.as_str(), self.run.as_ref().map_or("", WorkflowId::as_str));
+        match level {
+            Level::ERROR => tracing::error!(target: "guest", app, workflow = run, "{text}"),
+            Level::WARN => tracing::warn!(target: "guest", app, workflow = run, "{text}"),
+            Level::INFO => tracing::info!(target: "guest", app, workflow = run, "{text}"),
+            Level::DEBUG => tracing::debug!(target: "guest", app, workflow = run, "{text}"),
+            Level::TRACE => tracing::trace!(target: "guest", app, workflow = run, "{text}"),
+        }
+    }
+}
+
+impl log::Host for Guest {
+    async fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        let level = match level {
+            log::Level::Trace => Level::TRACE,
+            log::Level::Debug => Level::DEBUG,
+            log::Level::Info => Level::INFO,
+            log::Level::Warn => Level::WARN,
+            log::Level::Error => Level::ERROR,
+        };
+        self.log.line(level, message);
+        Ok(())
+    }
+
+    async fn panic(&mut self, message: String, location: Option<String>) -> wasmtime::Result<()> {
+        let text = location.map_or(message.clone(), |location| format!("{message}, at {location}"));
+        self.log.lock().panic = Some(text.chars().take(MAX_LINE).collect());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> GuestLog {
+        GuestLog::new(&AppName::parse("test").expect("a name"), None)
+    }
+
+    fn held_and_mode(log: &GuestLog) -> (usize, Mode) {
+        let inner = log.lock();
+        (inner.held.len(), inner.mode)
+    }
+
+    #[test]
+    fn lines_behind_an_open_ticket_are_held_until_it_is_settled() {
+        let log = log();
+        log.hold();
+        log.line(Level::INFO, "paid".into());
+        assert_eq!(log.lock().held.len(), 1);
+        log.replaying(false);
+        log.line(Level::INFO, "and shipped".into());
+        assert_eq!(log.lock().held.len(), 2);
+        log.settled();
+        assert_eq!(held_and_mode(&log), (0, Mode::Print));
+    }
+
+    #[test]
+    fn lines_of_a_replay_are_dropped() {
+        let log = log();
+        log.replaying(true);
+        log.line(Level::INFO, "again".into());
+        log.hold();
+        assert_eq!(held_and_mode(&log), (0, Mode::Drop));
+        log.replaying(false);
+        assert_eq!(log.lock().mode, Mode::Print);
+    }
+
+    #[test]
+    fn long_lines_are_cut_at_a_character() {
+        let log = log();
+        log.hold();
+        log.line(Level::INFO, "ä".repeat(MAX_LINE));
+        let inner = log.lock();
+        assert!(inner.held[0].1.len() < MAX_LINE + 20 && inner.held[0].1.ends_with("(cut)"));
+    }
+}

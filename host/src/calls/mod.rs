@@ -1,0 +1,28 @@
+//! What a guest may ask for: one file for each interface of the contract, and the gate.
+//!
+//! The host runs a guest in four phases, and each grants some calls only. Every file here answers for its calls in every
+//! phase: a call that the phase does not grant gets an error that names the call and where it belongs, never a silent
+//! zero. This module must not know how an instance is made or where a step runs; it asks [`Services`] for that.
+
+pub mod bindings;
+mod clocks;
+mod communicator;
+mod gate;
+mod guest;
+mod interrupt;
+mod log;
+mod outbound;
+mod services;
+mod sleep;
+mod sql;
+mod transaction;
+mod wasi;
+mod workflow;
+
+pub use gate::{Gate, MAX_PAYLOAD};
+pub use guest::{CommunicatorCalls, Guest, HandlerCalls, Phase, TicksSinceCall, TransactionCalls};
+pub use interrupt::{Interrupt, WaitFor};
+pub use log::GuestLog;
+pub use outbound::{AllowList, Origin, Outbound};
+pub use services::{Program, Services, StartRequest, StepCall, StepEnd};
+pub use wasi::add_to_linker;

@@ -1,0 +1,107 @@
+//! What calls need from the part of the host that runs things. The one trait between the two: a call says what is to be
+//! done, and must not know how an instance is made or where its step runs.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::interrupt::Interrupt;
+use crate::clock::Clock;
+use crate::database::{Claim, Journal, NewRun, Outcome};
+use crate::workflow::{
+    AppName, Arguments, ComponentDigest, EpochMs, Failure, Manifest, OperationDigest, RecordedResult, StepNumber,
+    WorkflowId,
+};
+
+/// The component that an instance is made of, as far as calls need to know (lifetime: the component).
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its app.
+    pub app: AppName,
+    /// Its identity.
+    pub digest: ComponentDigest,
+    /// What it says about itself.
+    pub manifest: Arc<Manifest>,
+}
+
+/// A step to be run for a workflow.
+#[derive(Debug)]
+pub struct StepCall<'a> {
+    /// Proof that this host owns the run.
+    pub claim: &'a Claim,
+    /// Whose step it is.
+    pub program: &'a Program,
+    /// Its number.
+    pub number: StepNumber,
+    /// Its name.
+    pub name: &'a str,
+    /// Its arguments, a JSON object.
+    pub arguments: &'a str,
+    /// The digest of the call.
+    pub digest: OperationDigest,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepEnd {
+    /// Its result.
+    pub result: RecordedResult,
+    /// When it began.
+    pub started_at: EpochMs,
+    /// When it ended.
+    pub completed_at: EpochMs,
+    /// True: the record is durable already, in one commit with the guest's SQL. False: it must go to the journal.
+    pub is_recorded: bool,
+}
+
+/// A run that somebody asks for.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// Under this id; a fresh one when there is none.
+    pub id: Option<WorkflowId>,
+    /// A workflow of the program, or `temp:<step>`.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Arguments,
+}
+
+/// What the executor does for calls.
+pub trait Services: Send + Sync {
+    /// The clock.
+    fn clock(&self) -> &Clock;
+
+    /// The journal.
+    fn journal(&self) -> &Journal;
+
+    /// Returns when an effect may begin: the lease holds and the host is not shutting down.
+    fn may_act(&self) -> BoxFuture<'_, Result<(), Interrupt>>;
+
+    /// Runs a step in an instance of its own, with the attempts that its policy allows.
+    fn run_step<'a>(&'a self, call: StepCall<'a>) -> BoxFuture<'a, Result<StepEnd, Interrupt>>;
+
+    /// Runs a read-only transaction that is not recorded.
+    fn read<'a>(
+        &'a self,
+        program: &'a Program,
+        step: &'a str,
+        arguments: &'a str,
+    ) -> BoxFuture<'a, Result<String, Failure>>;
+
+    /// A run that this host will own once it is written.
+    fn new_run(&self, program: &Program, id: WorkflowId, name: &str, arguments: Arguments) -> NewRun;
+
+    /// Drives a run whose start is durable.
+    fn drive(&self, started: &NewRun);
+
+    /// Starts a run and returns its id when the start is durable. A run that exists already is not started again.
+    fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<WorkflowId, Failure>>;
+
+    /// Returns when the clock shows `wake`, or with [`Interrupt::Suspended`] when that is far off.
+    fn wait_until(&self, wake: EpochMs) -> BoxFuture<'_, Result<(), Interrupt>>;
+
+    /// Returns the outcome of a run, or [`Interrupt::Suspended`] when it is long in coming. `None`: no such run.
+    fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>>;
+
+    /// Returns the outcome of a run, however long it takes. `None`: no such run.
+    fn outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Option<Outcome>>;
+}

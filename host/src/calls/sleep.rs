@@ -1,0 +1,15 @@
+//! `sleep`: durable waiting.
+
+use super::bindings::imports::{sleep, types};
+use super::guest::{Guest, Phase, unwind};
+use crate::workflow::Failure;
+
+impl sleep::Host for Guest {
+    async fn sleep(&mut self, milliseconds: u64) -> wasmtime::Result<Result<(), types::Failure>> {
+        let answer = match self.act() {
+            Phase::Workflow(gate) => unwind(gate.sleep(milliseconds).await)?,
+            _ => Err(Failure::wrong_phase("sleep.sleep", "a workflow")),
+        };
+        Ok(answer.map_err(Into::into))
+    }
+}

@@ -1,0 +1,54 @@
+//! `transaction`: running a transaction step.
+
+use super::bindings::imports::{transaction, types};
+use super::gate::parse_arguments;
+use super::guest::{Guest, HandlerCalls, Phase, unwind};
+use super::services::StartRequest;
+use crate::database::Outcome;
+use crate::workflow::{Failure, OperationKind, StepKind};
+
+impl transaction::Host for Guest {
+    async fn call(&mut self, step: String, arguments: String) -> wasmtime::Result<Result<String, types::Failure>> {
+        let answer = match self.act() {
+            Phase::Workflow(gate) => unwind(gate.step(OperationKind::Transaction, &step, &arguments).await)?,
+            Phase::Handler(calls) => calls.transaction(&step, &arguments).await,
+            _ => Err(Failure::wrong_phase("transaction.call", "a workflow or a handler")),
+        };
+        Ok(answer.map_err(Into::into))
+    }
+}
+
+impl HandlerCalls {
+    async fn transaction(&mut self, step: &str, arguments: &str) -> Result<String, Failure> {
+        let entry = self.program.manifest.step(step);
+        let read_only = match entry.map(|entry| &entry.kind) {
+            Some(StepKind::Transaction { read_only, .. }) => *read_only,
+            _ => return Err(unknown("transaction", step)),
+        };
+        if !read_only {
+            return self.one_step_workflow(step, arguments).await;
+        }
+        let parsed = parse_arguments(arguments)?;
+        parsed.check(&entry.map(|e| e.parameters.clone()).unwrap_or_default()).map_err(super::gate::bad_arguments)?;
+        self.services.read(&self.program, step, arguments).await
+    }
+
+    /// A step that a handler calls is a workflow of one step: recorded, and run to its end after a crash.
+    pub(super) async fn one_step_workflow(&mut self, step: &str, arguments: &str) -> Result<String, Failure> {
+        let arguments = parse_arguments(arguments)?;
+        if let Some(entry) = self.program.manifest.step(step) {
+            arguments.check(&entry.parameters).map_err(super::gate::bad_arguments)?;
+        }
+        let request = StartRequest { id: self.next_id()?, name: format!("temp:{step}"), arguments };
+        let id = self.services.start(&self.program, request).await?;
+        match self.services.outcome(&id).await {
+            Some(Outcome::Success(json)) => Ok(json),
+            Some(Outcome::Failed(_, failure)) => Err(failure),
+            None => Err(super::gate::no_such_workflow(id.as_str())),
+        }
+    }
+}
+
+pub(super) fn unknown(kind: &str, step: &str) -> Failure {
+    Failure::new("Error", "unknown_step", format!("the app has no {kind} `{step}`")).not_retryable()
+}

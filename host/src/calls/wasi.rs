@@ -1,0 +1,196 @@
+//! WASI 0.2 for guests: what ordinary toolchains' components need to load, and as little as that.
+//!
+//! stdout and stderr become log lines, the file system is empty, there are no arguments and no sockets. In a workflow the
+//! clock is workflow time and randomness comes from a seed, so that standard libraries (`SystemTime`, `HashMap`) do the
+//! same in each replay.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use tracing::Level;
+use wasmtime::component::Linker;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
+
+use super::bindings;
+use super::clocks::{Guarded, GuardedClock};
+use super::guest::Guest;
+use super::log::GuestLog;
+use crate::workflow::WorkflowTime;
+
+/// A line of output that is longer than this is written in pieces.
+const LINE_BUFFER: usize = 16 * 1024;
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.outbound }
+    }
+}
+
+/// Everything that a guest may import.
+///
+/// # Errors
+/// Only if two definitions clash, which would be a bug here.
+pub fn add_to_linker<T>(linker: &mut Linker<T>) -> wasmtime::Result<()>
+where
+    T: WasiView + WasiHttpView + AsMut<Guest> + 'static,
+{
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // The clock replaces the one that was just defined.
+    linker.allow_shadowing(true);
+    wasmtime_wasi::p2::bindings::clocks::monotonic_clock::add_to_linker::<T, GuardedClock>(linker, |state| {
+        Guarded::of(state.as_mut())
+    })?;
+    linker.allow_shadowing(false);
+    bindings::Guest::add_to_linker::<T, wasmtime::component::HasSelf<Guest>>(linker, T::as_mut)
+}
+
+/// For an instance that only says what the app has.
+pub(super) fn closed(log: &GuestLog) -> WasiCtx {
+    builder(log).build()
+}
+
+/// For a handler or a step: the app's environment.
+pub(super) fn acting(log: &GuestLog, env: &[(String, String)]) -> WasiCtx {
+    builder(log).envs(env).build()
+}
+
+/// For a workflow.
+pub(super) fn deterministic(log: &GuestLog, time: WorkflowTime, seed: [u8; 32]) -> WasiCtx {
+    let mut random = ChaCha20Rng::from_seed(seed);
+    // Three independent streams of one seed, so that drawing from one does not move another.
+    let insecure_seed = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
+    let mut insecure = ChaCha20Rng::from_seed(seed);
+    insecure.set_stream(1);
+    let mut secure = ChaCha20Rng::from_seed(seed);
+    secure.set_stream(2);
+    builder(log)
+        .wall_clock(Frozen(time.clone()))
+        .monotonic_clock(Frozen(time))
+        .secure_random(secure)
+        .insecure_random(insecure)
+        .insecure_random_seed(insecure_seed)
+        .build()
+}
+
+fn builder(log: &GuestLog) -> WasiCtxBuilder {
+    let mut builder = WasiCtxBuilder::new();
+    builder
+        .stdout(Output { log: log.clone(), level: Level::INFO })
+        .stderr(Output { log: log.clone(), level: Level::WARN })
+        .allow_tcp(false)
+        .allow_udp(false);
+    builder
+}
+
+/// Both clocks of a workflow: they stand still between two results.
+struct Frozen(WorkflowTime);
+
+impl Frozen {
+    fn since_epoch(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.now().0).unwrap_or(0))
+    }
+}
+
+impl HostWallClock for Frozen {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.since_epoch()
+    }
+}
+
+impl HostMonotonicClock for Frozen {
+    fn resolution(&self) -> u64 {
+        1_000_000
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.since_epoch().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// stdout or stderr: each line becomes a log line.
+struct Output {
+    log: GuestLog,
+    level: Level,
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 uses it, which is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Lines { log: self.log.clone(), level: self.level, rest: Vec::new() })
+    }
+}
+
+/// Cuts a stream of bytes into lines.
+struct Lines {
+    log: GuestLog,
+    level: Level,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    fn emit(&self, line: &[u8]) {
+        self.log.line(self.level, String::from_utf8_lossy(line).into_owned());
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.rest.extend_from_slice(&bytes);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            self.emit(&line[..end]);
+        }
+        if self.rest.len() > LINE_BUFFER {
+            let line = std::mem::take(&mut self.rest);
+            self.emit(&line);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(LINE_BUFFER)
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if !self.rest.is_empty() {
+            self.emit(&self.rest);
+        }
+    }
+}

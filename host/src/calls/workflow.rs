@@ -1,0 +1,69 @@
+//! `workflow`: the run itself, and other runs.
+
+use super::bindings::imports::{types, workflow};
+use super::gate::{check_workflow, no_such_workflow};
+use super::guest::{Guest, HandlerCalls, Phase, unwind};
+use super::services::StartRequest;
+use crate::database::Outcome;
+use crate::workflow::{Failure, WorkflowId};
+
+impl types::Host for Guest {}
+
+impl workflow::Host for Guest {
+    async fn id(&mut self) -> wasmtime::Result<Result<String, types::Failure>> {
+        let id = self.phase().run().map(ToString::to_string);
+        Ok(id.ok_or_else(|| Failure::wrong_phase("workflow.id", "a workflow and its steps").into()))
+    }
+
+    async fn start(
+        &mut self,
+        workflow: String,
+        arguments: String,
+        options: workflow::StartOptions,
+    ) -> wasmtime::Result<Result<String, types::Failure>> {
+        let id = options.id.as_deref();
+        let answer = match self.act() {
+            Phase::Workflow(gate) => unwind(gate.start(&workflow, &arguments, id).await)?,
+            Phase::Handler(calls) => calls.start(&workflow, &arguments, id).await,
+            _ => Err(Failure::wrong_phase("workflow.start", "a workflow or a handler")),
+        };
+        Ok(answer.map(|id| id.to_string()).map_err(Into::into))
+    }
+
+    async fn outcome(&mut self, id: String) -> wasmtime::Result<Result<String, types::Failure>> {
+        let answer = match self.act() {
+            Phase::Workflow(gate) => unwind(gate.outcome(&id).await)?,
+            Phase::Handler(calls) => match calls.services.outcome(&WorkflowId::stored(&id)).await {
+                Some(Outcome::Success(json)) => Ok(json),
+                Some(Outcome::Failed(_, failure)) => Err(failure),
+                None => Err(no_such_workflow(&id)),
+            },
+            _ => Err(Failure::wrong_phase("workflow.outcome", "a workflow or a handler")),
+        };
+        Ok(answer.map_err(Into::into))
+    }
+
+    async fn idempotency_key(&mut self) -> wasmtime::Result<Result<String, types::Failure>> {
+        Ok(match self.act() {
+            Phase::Communicator(calls) => {
+                calls.keys += 1;
+                Ok(format!("{}-{}-{}", calls.run, calls.step, calls.keys))
+            }
+            _ => Err(Failure::wrong_phase("workflow.idempotency-key", "a communicator").into()),
+        })
+    }
+}
+
+impl HandlerCalls {
+    async fn start(&mut self, name: &str, arguments: &str, id: Option<&str>) -> Result<WorkflowId, Failure> {
+        let arguments = check_workflow(&self.program, name, arguments)?;
+        let id = match id {
+            Some(id) => {
+                let id = WorkflowId::parse(id);
+                Some(id.map_err(|error| Failure::new("Error", "invalid_id", error.to_string()))?)
+            }
+            None => self.next_id()?,
+        };
+        self.services.start(&self.program, StartRequest { id, name: name.into(), arguments }).await
+    }
+}

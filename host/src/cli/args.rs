@@ -1,0 +1,187 @@
+//! The grammar of the command line.
+//!
+//! Only what is written on it: what an argument means together with the configuration file and the environment is the
+//! matter of `config`, what a command does stands with the command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::config::reference::ConfigReferenceArgs;
+use super::config::{ExecutorId, Listen, Overrides, Secret};
+use super::deploy::DeployArgs;
+use super::exit::Exit;
+use super::inspect::InspectArgs;
+use super::migrate::MigrateArgs;
+use super::run::RunArgs;
+use super::version::VersionArgs;
+use super::workflow::WorkflowArgs;
+
+/// Runs durable workflows, compiled to WebAssembly components, on Postgres.
+///
+/// Every step of a workflow is recorded in the database. When the process dies, the next run goes on where it was.
+#[derive(Debug, Parser)]
+#[command(name = "dbos-host", version, after_help = after_help())]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArgs),
+    Migrate(MigrateArgs),
+    Deploy(DeployArgs),
+    Inspect(InspectArgs),
+    Workflow(WorkflowArgs),
+    Config(ConfigReferenceArgs),
+    Version(VersionArgs),
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  \
+           dbos-host run greeting.wasm               run an app on http://127.0.0.1:8000\n  \
+           dbos-host migrate                         bring the database up to date\n  \
+           dbos-host workflow list --status ERROR    see what failed\n\n\
+         Environment:\n  \
+           DBOS_DATABASE_URL  the database; without one, `run` keeps a local Postgres in the state folder\n  \
+           DBOS_LOG           which log lines are shown: `debug`, or `guest=debug,hyper=info`\n  \
+           NO_COLOR           no colours\n\n{}",
+        Exit::help()
+    )
+}
+
+/// Where the configuration and the database are: for every command that needs them.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file; without it, `dbos-config.yaml` here if there is one
+    #[arg(long, value_name = "FILE", env = "DBOS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The database, `postgres://user@host/database`; a password is better given in the environment, where others on
+    /// this machine cannot see it
+    #[arg(long, value_name = "URL", env = "DBOS_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: Option<Secret>,
+
+    /// The folder for what the host keeps on this machine [default: .dbos]
+    #[arg(long, value_name = "FOLDER", env = "DBOS_STATE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// What these arguments say in place of the configuration file.
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            // A variable that is set to nothing is how many tools say "not set".
+            database_url: self.database_url.clone().filter(|url| !url.is_empty()),
+            state: self.state.clone(),
+            ..Overrides::default()
+        }
+    }
+}
+
+/// Arguments of a host that serves.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The address and port for HTTP; a port alone means this machine only [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS", env = "DBOS_LISTEN")]
+    pub(crate) listen: Option<Listen>,
+
+    /// The name by which this host owns its workflows; without it, one that is kept in the state folder
+    #[arg(long, value_name = "ID", env = "DBOS_EXECUTOR_ID")]
+    pub(crate) executor_id: Option<ExecutorId>,
+}
+
+impl ServeArgs {
+    /// Adds what these arguments say to `overrides`.
+    pub(crate) fn apply(&self, overrides: &mut Overrides) {
+        overrides.listen = self.listen.map(SocketAddr::from);
+        overrides.executor_id = self.executor_id.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::workflow::WorkflowCommand;
+    use crate::workflow::Status;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.command).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_grammar_contradicts_nothing() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn run_takes_a_component_and_overrides() {
+        let line = "dbos-host run a.wasm --listen 0.0.0.0:80 --state /s --config c.yaml --database-url postgres://u:p@h/d \
+                    --show-replayed-logs --executor-id blue";
+        let Ok(Command::Run(run)) = parse(line) else { panic!("`run` was expected") };
+        assert!(run.show_replayed_logs);
+        let overrides = run.overrides();
+        assert_eq!(overrides.wasm, Some(PathBuf::from("a.wasm")));
+        assert_eq!(overrides.config, Some(PathBuf::from("c.yaml")));
+        assert_eq!(overrides.state, Some(PathBuf::from("/s")));
+        assert_eq!(overrides.listen, Some(SocketAddr::from(([0, 0, 0, 0], 80))));
+        assert_eq!(overrides.executor_id.as_ref().map(ToString::to_string), Some("blue".to_owned()));
+        assert_eq!(overrides.database_url.as_ref().map(Secret::expose), Some("postgres://u:p@h/d"));
+    }
+
+    #[test]
+    fn the_database_url_is_not_shown() {
+        let Ok(command) = parse("dbos-host migrate --database-url postgres://u:sesame@h/d") else {
+            panic!("`migrate` was expected")
+        };
+        assert!(!format!("{command:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn an_empty_database_url_is_none() {
+        let line = ["dbos-host", "migrate", "--database-url", ""];
+        let Command::Migrate(migrate) = Arguments::try_parse_from(line).expect("arguments").command else {
+            panic!("`migrate` was expected")
+        };
+        assert!(migrate.config.overrides().database_url.is_none());
+    }
+
+    #[test]
+    fn list_has_filters() {
+        let line = "dbos-host workflow list --status max_recovery_attempts_exceeded --name greet --limit 5 --json";
+        let Ok(Command::Workflow(workflow)) = parse(line) else { panic!("`workflow` was expected") };
+        let WorkflowCommand::List(list) = workflow.command else { panic!("`list` was expected") };
+        assert_eq!(list.status, Some(Status::MaxRecoveryAttemptsExceeded));
+        assert_eq!((list.name.as_deref(), list.limit, list.json), (Some("greet"), 5, true));
+    }
+
+    #[test]
+    fn wrong_arguments_say_what_is_wrong() {
+        let error = parse("dbos-host run a.wasm --listen nowhere").expect_err("no address");
+        assert!(
+            error.starts_with(
+                "error: invalid value 'nowhere' for '--listen <ADDRESS>': \
+                 expected an address and a port, like `127.0.0.1:8000`, or a port"
+            ),
+            "{error}"
+        );
+        assert!(parse("dbos-host workflow list --limit 0").is_err());
+        assert!(parse("dbos-host workflow get").is_err());
+        assert!(parse("dbos-host deploy").is_err());
+        assert!(parse("dbos-host").is_err());
+    }
+
+    #[test]
+    fn help_tells_the_exit_codes() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.contains("\n    3  the configuration is wrong\n"), "{help}");
+        assert!(help.contains("dbos-host run greeting.wasm"), "{help}");
+    }
+}

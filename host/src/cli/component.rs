@@ -1,0 +1,67 @@
+//! Loading the component that a command names.
+
+use std::path::Path;
+
+use super::config::Limits;
+use super::exit::Exit;
+use super::failure::Failure;
+use crate::sandbox::{ArtefactCache, Component, Sandbox};
+use crate::{executor, sandbox};
+
+/// Instances beside those that have slots: the ones that only describe a component.
+const DESCRIBING: u32 = 4;
+
+/// How many instances of each phase the configuration allows.
+pub(crate) fn slots(limits: &Limits) -> executor::SlotCounts {
+    executor::SlotCounts {
+        handlers: limits.handlers.get(),
+        workflows: limits.workflows.get(),
+        steps: limits.steps.get(),
+    }
+}
+
+/// wasmtime with the configured limits, and a cache for compiled components in the state folder.
+pub(crate) fn sandbox(limits: &Limits, state: &Path) -> Result<Sandbox, Failure> {
+    let folder = cache_folder(state);
+    let cache = ArtefactCache::open(&folder)
+        .map_err(|error| Failure::to("open the cache of compiled components").because(error))?;
+    let slots = slots(limits);
+    let instances = slots.handlers + slots.workflows + slots.steps + DESCRIBING;
+    let memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
+    let limits = sandbox::Limits { memory, processor: limits.processor };
+    Sandbox::new(cache, limits, instances)
+        .map_err(|error| Failure::to("prepare the sandbox").because(format!("{error:#}")))
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn cache_folder(state: &Path) -> std::path::PathBuf {
+    state.join("components")
+}
+
+/// A hundred hosts of one test run compile each component once.
+#[cfg(feature = "failpoints")]
+fn cache_folder(state: &Path) -> std::path::PathBuf {
+    std::env::var_os("DBOS_HOST_TEST_CACHE").map_or_else(|| state.join("components"), std::path::PathBuf::from)
+}
+
+/// Reads, compiles and checks the file.
+pub(crate) async fn load(sandbox: &Sandbox, path: &Path) -> Result<(Vec<u8>, Component), Failure> {
+    let action = || Failure::to(format!("load the component `{}`", path.display()));
+    let bytes = tokio::fs::read(path).await.map_err(|error| action().because(error).exit(Exit::Component))?;
+    match sandbox.load(bytes.clone()).await {
+        Ok(component) => Ok((bytes, component)),
+        Err(error) => Err(action().because(error).exit(Exit::Component)),
+    }
+}
+
+/// What an app has, in words: `2 workflows, 1 step and 3 routes`.
+pub(crate) fn summary(component: &Component) -> String {
+    let count = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
+    let manifest = component.manifest();
+    format!(
+        "{}, {} and {}",
+        count(manifest.workflows.len(), "workflow"),
+        count(manifest.steps.len(), "step"),
+        count(manifest.routes.len(), "route")
+    )
+}

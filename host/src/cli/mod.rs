@@ -1,0 +1,27 @@
+//! The command line: what `dbos-host` is told, what it answers, and the only place where its parts are put together.
+//!
+//! [`main`] is the whole program. Each command has a file of its own, with the arguments that it takes and what it does
+//! with them; the rest of this folder is what commands share: configuration, logs, errors and exit codes, results, the
+//! wish to stop.
+
+mod args;
+mod component;
+mod config;
+mod deploy;
+mod entry;
+mod escape;
+mod executor_id;
+mod exit;
+mod failure;
+mod inspect;
+mod log;
+mod migrate;
+mod open;
+mod output;
+mod run;
+mod shutdown;
+mod table;
+mod version;
+mod workflow;
+
+pub use entry::main;

@@ -1,0 +1,272 @@
+//! `dbos-host run`: serves an app until it is told to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::{ConfigArgs, ServeArgs};
+use super::component::{self, summary};
+use super::config::{Config, Overrides};
+use super::executor_id;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::open::Opened;
+use super::shutdown::Shutdown;
+use crate::calls::Outbound;
+use crate::clock::Clock;
+use crate::database::GuestPool;
+use crate::executor::{App, AppSettings, Executor, Parts};
+use crate::recovery::{self, Keeper};
+use crate::sandbox::{Component, Sandbox};
+use crate::trigger::{Routes, Server};
+use crate::workflow::AppName;
+
+/// How long running calls may go on after the first signal.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often a host asks whether another component was deployed.
+const LOOK_FOR_DEPLOYMENTS: Duration = Duration::from_secs(2);
+
+/// Database connections for the SQL of one app. Postgres serves a hundred in all as it comes, several hosts share them,
+/// and more than a few for each core make it slower.
+const MAX_SQL_CONNECTIONS: u32 = 20;
+
+/// Run an app: serve its routes, run its workflows, and take up those that an earlier run left
+///
+/// A component that this database has not seen is deployed: new workflows start on it. Workflows that an earlier
+/// version started go on with that version.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  dbos-host run target/wasm32-wasip2/release/greeting.wasm
+  dbos-host run greeting.wasm --listen 0.0.0.0:80
+  dbos-host run        the component that `wasm` in dbos-config.yaml names
+
+Ctrl-C ends it gracefully, a second Ctrl-C at once; either way the next run goes on where this one was.")]
+pub(crate) struct RunArgs {
+    /// The component; without it, `wasm` of the configuration
+    #[arg(value_name = "WASM")]
+    pub(crate) wasm: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+
+    /// Print the log lines that a workflow repeats when it is replayed
+    #[arg(long)]
+    pub(crate) show_replayed_logs: bool,
+}
+
+impl RunArgs {
+    /// What the arguments say in place of the configuration file.
+    pub(crate) fn overrides(&self) -> Overrides {
+        let mut overrides = self.config.overrides();
+        overrides.wasm = self.wasm.clone();
+        self.serve.apply(&mut overrides);
+        overrides
+    }
+}
+
+/// Runs the host until it is told to stop.
+pub(crate) async fn execute(args: &RunArgs) -> Result<Exit, Failure> {
+    let config = Config::load(args.overrides())?;
+    let shutdown = Shutdown::listen().map_err(|error| Failure::to("listen for signals").because(error))?;
+    tracing::info!("dbos-host {}", env!("CARGO_PKG_VERSION"));
+    match &config.file {
+        Some(file) => tracing::info!("configuration: {}", file.display()),
+        None => tracing::info!("configuration: defaults, since there is no `dbos-config.yaml` here"),
+    }
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let wasm = config.app.wasm()?.to_owned();
+    let sandbox = component::sandbox(&config.limits, &config.state)?;
+    let (bytes, component) = component::load(&sandbox, &wasm).await?;
+    let opened = Opened::open(&config).await?;
+    let served = serve(args, &config, &opened, sandbox, (bytes, component), shutdown).await;
+    let closed = opened.close().await;
+    served?;
+    closed?;
+    Ok(Exit::Success)
+}
+
+async fn serve(
+    args: &RunArgs,
+    config: &Config,
+    opened: &Opened,
+    sandbox: Sandbox,
+    (bytes, component): (Vec<u8>, Component),
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
+    opened.migrate().await?;
+    let name = config.app.name()?.clone();
+    tracing::info!("app `{name}` {} with {}", component.digest().short(), summary(&component));
+    tracing::info!("database: {}", opened.place());
+    let current = deploy(opened, &sandbox, &name, bytes, component).await?;
+    let app = app(config, opened, &name, current).await?;
+
+    let wanted = executor_id::of(config)?;
+    let database_failed = |error| Failure::to("register this host").because(error).exit(Exit::Database);
+    let (identity, keeper, lease) =
+        recovery::acquire(&opened.database, &wanted, lease_duration()).await.map_err(database_failed)?;
+    tracing::debug!("executor `{}`", identity.executor);
+    let executor = Executor::new(Parts {
+        database: opened.database.clone(),
+        secret: opened.database.secret().await.map_err(database_failed)?,
+        sandbox: sandbox.clone(),
+        clock: Clock::system(),
+        lease,
+        identity,
+        apps: vec![app],
+        slots: component::slots(&config.limits),
+        max_attempts: config.limits.attempts.get(),
+        show_replayed_logs: args.show_replayed_logs,
+    });
+    let routes = Routes::of(executor.apps())
+        .map_err(|error| Failure::to("serve the app's routes").because(error).exit(Exit::Component))?;
+    let server = Server::bind(config.listen, Arc::clone(&executor), routes)
+        .await
+        .map_err(|error| Failure::to("serve HTTP").because(error))?;
+    tracing::info!("listening on http://{}", server.address());
+
+    let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper));
+    let background = [
+        tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3)),
+        tokio::spawn(follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
+        tokio::spawn(opened.look_after()),
+    ];
+    let asked = shutdown.clone();
+    let serving = tokio::spawn(server.serve(async move {
+        asked.requested().await;
+    }));
+
+    shutdown.requested().await;
+    tracing::info!("stopping: running calls have {} s, unfinished workflows go on at the next start", GRACE.as_secs());
+    executor.stop();
+    let ended = tokio::time::timeout(GRACE, async { tokio::join!(executor.quiet(), serving) }).await;
+    match ended {
+        Ok((_, Ok(Err(error)))) => tracing::error!("the HTTP server ended: {error}"),
+        Ok(_) => {}
+        Err(_) => tracing::warn!("some calls did not end in time; what they began is recorded or is done again"),
+    }
+    for task in background {
+        task.abort();
+        // Ended or aborted, it holds nothing any more.
+        let _ = task.await;
+    }
+    if let Err(error) = opened.database.give_back_attempts(&executor.claims()).await {
+        tracing::warn!("cannot give attempts back: {error}");
+    }
+    if keeping.await.is_err() {
+        tracing::debug!("the lease was not ended; it runs out by itself");
+    }
+    Ok(())
+}
+
+/// Stores the component and makes it current if the app has never had it. Returns the current one.
+async fn deploy(
+    opened: &Opened,
+    sandbox: &Sandbox,
+    name: &AppName,
+    bytes: Vec<u8>,
+    component: Component,
+) -> Result<Arc<Component>, Failure> {
+    let action = || Failure::to("deploy the component").exit(Exit::Database);
+    let digest = component.digest().clone();
+    let stored = opened.database.store_component(&digest, &bytes, component.manifest_json()).await;
+    stored.map_err(|error| action().because(error))?;
+    let deployed = opened.database.deploy(name, &digest, false).await.map_err(|error| action().because(error))?;
+    if deployed == digest {
+        return Ok(Arc::new(component));
+    }
+    tracing::warn!(
+        "new workflows start on {}, which was deployed after this component; to go back, run `dbos-host deploy` with it",
+        deployed.short()
+    );
+    let stored = opened.database.load_component(&deployed).await.map_err(|error| action().because(error))?;
+    let Some(stored) = stored else {
+        tracing::warn!("{} is not in this database; new workflows start on this component", deployed.short());
+        return Ok(Arc::new(component));
+    };
+    let current = sandbox.load(stored.bytes).await.map_err(|error| action().because(error).exit(Exit::Component))?;
+    Ok(Arc::new(current))
+}
+
+async fn app(config: &Config, opened: &Opened, name: &AppName, current: Arc<Component>) -> Result<App, Failure> {
+    let login = opened.guest_login(config, name).await?;
+    let pending = opened.database.pending_app_migrations(name, &config.app.migrations).await;
+    match pending.map_err(|error| Failure::to("look at the app's migrations").because(error))? {
+        none if none.is_empty() => {}
+        some => tracing::warn!("not applied yet: {}; run `dbos-host migrate`", some.join(", ")),
+    }
+    let outbound = Outbound::to(config.app.outbound.clone())
+        .map_err(|error| Failure::to("prepare outgoing HTTP").because(error))?;
+    let env = config.app.env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
+    let connections = usize::try_from(config.limits.steps.get().min(MAX_SQL_CONNECTIONS)).unwrap_or(1);
+    let sql = GuestPool::new(&login, connections);
+    Ok(App::new(AppSettings { name: name.clone(), env, outbound, sql }, current))
+}
+
+/// Keeps the lease until the host stops; becomes another executor when somebody else has taken the identity.
+async fn keep_identity(executor: Arc<Executor>, mut keeper: Keeper) {
+    let database = executor.database().clone();
+    loop {
+        tokio::select! {
+            () = keeper.keep(&database) => {}
+            () = executor.stopped() => return keeper.release().await,
+        }
+        let old = executor.identity().executor;
+        tracing::error!("another process has become the executor `{old}`; its workflows are run there");
+        let mut backoff = crate::database::Backoff::new("become another executor");
+        loop {
+            match keeper.become_another(&database, &old).await {
+                Ok(identity) => {
+                    tracing::warn!("this host is the executor `{}` now", identity.executor);
+                    executor.change_identity(identity);
+                    break;
+                }
+                Err(error) => backoff.wait(&error).await,
+            }
+        }
+    }
+}
+
+/// Starts new runs on what was deployed last, also by another host.
+async fn follow_deployments(executor: Arc<Executor>, sandbox: Sandbox, replace: impl Fn(Routes) + Send + Sync) {
+    loop {
+        tokio::time::sleep(LOOK_FOR_DEPLOYMENTS).await;
+        for app in executor.apps() {
+            let current = app.current().digest().clone();
+            let deployed = match executor.database().deployed(app.name()).await {
+                Ok(Some(deployed)) if deployed != current => deployed,
+                _ => continue,
+            };
+            match app.component(&deployed, executor.database(), &sandbox).await {
+                Ok(component) => {
+                    tracing::info!("app `{}` {} was deployed: {}", app.name(), deployed.short(), summary(&component));
+                    app.set_current(component);
+                    match Routes::of(executor.apps()) {
+                        Ok(routes) => replace(routes),
+                        Err(error) => tracing::error!("the new routes cannot be served: {error}"),
+                    }
+                }
+                Err(error) => tracing::debug!("{error}"),
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn lease_duration() -> Duration {
+    recovery::LEASE
+}
+
+/// Tests of take-overs do not wait for ten seconds.
+#[cfg(feature = "failpoints")]
+fn lease_duration() -> Duration {
+    let millis = std::env::var("DBOS_HOST_TEST_LEASE_MS").ok().and_then(|text| text.parse().ok());
+    millis.map_or(recovery::LEASE, Duration::from_millis)
+}

@@ -1,0 +1,45 @@
+//! `dbos-host workflow …`: looks at runs.
+
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod steps;
+
+use clap::{Args, Subcommand};
+
+use super::exit::Exit;
+use super::failure::Failure;
+
+/// Look at workflows
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  dbos-host workflow list --status PENDING
+  dbos-host workflow get 0198c5a4-7d2e-7c50-9f0b-3d1f4a6b8c9d
+  dbos-host workflow steps 0198c5a4-7d2e-7c50-9f0b-3d1f4a6b8c9d --json")]
+pub(crate) struct WorkflowArgs {
+    #[command(subcommand)]
+    pub(crate) command: WorkflowCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkflowCommand {
+    List(list::ListArgs),
+    Get(get::GetArgs),
+    Steps(steps::StepsArgs),
+}
+
+/// Runs the command.
+pub(crate) async fn execute(args: &WorkflowArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        WorkflowCommand::List(args) => list::execute(args).await,
+        WorkflowCommand::Get(args) => get::execute(args).await,
+        WorkflowCommand::Steps(args) => steps::execute(args).await,
+    }
+}
+
+fn not_found(id: &str) -> Failure {
+    Failure::to(format!("find the workflow `{id}`")).because("there is none with this id").exit(Exit::NotFound)
+}
+
+fn pretty(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(|error| Failure::to("write JSON").because(error))
+}

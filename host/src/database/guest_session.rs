@@ -1,0 +1,285 @@
+//! A guest's database transaction: a session on the app's own login, from BEGIN to the last flight.
+//!
+//! The guest is not trusted. Its login has no rights in the system's schemas, it sends one statement a call by the
+//! extended protocol, and statements that end a transaction are refused. After a conflict or a lost connection the
+//! attempt is over whatever the guest does; after any other error Postgres has aborted the transaction, so the body may
+//! only fail, unless it had set a savepoint.
+
+use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use futures_util::TryStreamExt;
+use tokio_postgres::NoTls;
+
+use super::app_role::GuestLogin;
+use super::error::DatabaseError;
+use super::guest_sql::{MAX_RESULT_BYTES, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control};
+pub use super::last_flight::SessionEnd;
+use super::last_flight::{self, Flight};
+use crate::workflow::Isolation;
+
+/// Connections of one app on its own login (lifetime: the process).
+#[derive(Clone, Debug)]
+pub struct GuestPool(Pool);
+
+impl GuestPool {
+    /// A pool of at most `size` connections; they are opened when they are needed.
+    #[must_use]
+    pub fn new(login: &GuestLogin, size: usize) -> Self {
+        // `Clean` resets a session before it is used again: settings, temporary tables, cursors, advisory locks. What one
+        // guest left behind must not travel to the next.
+        let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
+        let manager = Manager::from_config(login.url().0.clone(), NoTls, config);
+        let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build();
+        Self(pool.expect("a pool without time-outs needs nothing that could be missing"))
+    }
+
+    /// Opens a transaction.
+    ///
+    /// # Errors
+    /// When no connection can be had; the caller tries again.
+    pub async fn begin(&self, isolation: Isolation, read_only: bool) -> Result<GuestSession, DatabaseError> {
+        let client = match self.0.get().await {
+            Ok(client) => client,
+            Err(deadpool_postgres::PoolError::Backend(error)) => return Err(error.into()),
+            Err(other) => unreachable!("a pool without time-outs and hooks failed with: {other}"),
+        };
+        let record = last_flight::prepare(&client).await?;
+        let level = match isolation {
+            Isolation::Serializable => "SERIALIZABLE",
+            Isolation::RepeatableRead => "REPEATABLE READ",
+            Isolation::ReadCommitted => "READ COMMITTED",
+        };
+        let access = if read_only { "READ ONLY" } else { "READ WRITE" };
+        // Types that a rolled-back transaction made are remembered by numbers that may mean others now.
+        client.clear_type_cache();
+        // The SELECT takes the snapshot: from here on the guest cannot lower the isolation level any more.
+        client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level} {access}; SELECT 1")).await?;
+        Ok(GuestSession {
+            client: Some(client),
+            record,
+            first_failure: None,
+            doomed: None,
+            spoiled: false,
+            savepoints: Vec::new(),
+        })
+    }
+}
+
+/// The attempt is over: another transaction was in the way, or the connection is gone. The guest is not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the transaction must be run again")]
+pub struct Doomed;
+
+/// An open transaction (lifetime: one attempt of a step). Dropped before its end, it is rolled back and its connection
+/// closed.
+#[derive(Debug)]
+pub struct GuestSession {
+    client: Option<Client>,
+    record: tokio_postgres::Statement,
+    first_failure: Option<SqlFailure>,
+    doomed: Option<Severity>,
+    /// The guest upset the driver's view of the session, so the connection must not serve anybody else.
+    spoiled: bool,
+    /// For each open savepoint, the failure that had happened before it: rolling back to it restores that state.
+    savepoints: Vec<Option<SqlFailure>>,
+}
+
+/// How many savepoints may be open at once. Each costs the server memory and locks; code nests them by call depth.
+const MAX_SAVEPOINTS: usize = 100;
+
+impl GuestSession {
+    fn client(&self) -> &Client {
+        self.client.as_ref().expect("the session is used only before its end")
+    }
+
+    /// The first statement that failed and was not undone by a savepoint: the transaction cannot commit.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<&SqlFailure> {
+        self.first_failure.as_ref()
+    }
+
+    /// True when the attempt is over without the guest's doing.
+    #[must_use]
+    pub fn is_doomed(&self) -> bool {
+        self.doomed.is_some()
+    }
+
+    /// Runs a statement and returns its rows as a JSON array of objects.
+    ///
+    /// # Errors
+    /// [`Doomed`] when the attempt is over; inside, the guest's own failure.
+    pub async fn query(&mut self, sql: &str, parameters: &str) -> Result<Result<String, SqlFailure>, Doomed> {
+        let result = self.try_query(sql, parameters).await;
+        self.settle(result)
+    }
+
+    /// Runs a statement and returns how many rows it affected.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn execute(&mut self, sql: &str, parameters: &str) -> Result<Result<u64, SqlFailure>, Doomed> {
+        let result = self.try_execute(sql, parameters).await;
+        self.settle(result)
+    }
+
+    async fn try_query(&self, sql: &str, parameters: &str) -> Result<String, Failed> {
+        let statement = self.prepare(sql).await?;
+        let mut rows = RowWriter::new(statement.columns(), MAX_RESULT_BYTES)?;
+        let values = bind(statement.params(), parameters)?;
+        let stream = self.client().query_raw(&statement, &values).await?;
+        let mut stream = std::pin::pin!(stream);
+        while let Some(row) = stream.try_next().await? {
+            rows.push(&row)?;
+        }
+        Ok(rows.finish())
+    }
+
+    async fn try_execute(&self, sql: &str, parameters: &str) -> Result<u64, Failed> {
+        let statement = self.prepare(sql).await?;
+        let values = bind(statement.params(), parameters)?;
+        Ok(self.client().execute_raw(&statement, &values).await?)
+    }
+
+    async fn prepare(&self, sql: &str) -> Result<tokio_postgres::Statement, Failed> {
+        refuse_transaction_control(sql).map_err(|refused| Failed::Guest(refused.into()))?;
+        Ok(self.client().prepare(sql).await?)
+    }
+
+    /// Opens a savepoint.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn savepoint(&mut self) -> Result<Result<(), SqlFailure>, Doomed> {
+        if self.savepoints.len() >= MAX_SAVEPOINTS {
+            return Ok(Err(refused(format!("more than {MAX_SAVEPOINTS} savepoints would be open at once"))));
+        }
+        let result = self.control(&format!("SAVEPOINT s{}", self.savepoints.len())).await?;
+        if result.is_ok() {
+            self.savepoints.push(self.first_failure.clone());
+        }
+        Ok(result)
+    }
+
+    /// Closes the newest savepoint and keeps its effects.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn release(&mut self) -> Result<Result<(), SqlFailure>, Doomed> {
+        let Some(depth) = self.savepoints.len().checked_sub(1) else {
+            return Ok(Err(refused("there is no open savepoint")));
+        };
+        let result = self.control(&format!("RELEASE SAVEPOINT s{depth}")).await?;
+        if result.is_ok() {
+            self.savepoints.pop();
+        }
+        Ok(result)
+    }
+
+    /// Undoes everything since the newest savepoint and closes it.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn rollback_to(&mut self) -> Result<Result<(), SqlFailure>, Doomed> {
+        let Some(depth) = self.savepoints.len().checked_sub(1) else {
+            return Ok(Err(refused("there is no open savepoint")));
+        };
+        let result = self.control(&format!("ROLLBACK TO SAVEPOINT s{depth}; RELEASE SAVEPOINT s{depth}")).await?;
+        if result.is_ok() {
+            self.first_failure = self.savepoints.pop().flatten();
+        }
+        Ok(result)
+    }
+
+    async fn control(&mut self, sql: &str) -> Result<Result<(), SqlFailure>, Doomed> {
+        let result = self.client().batch_execute(sql).await.map_err(Failed::from);
+        self.settle(result)
+    }
+
+    /// Remembers what a failure means for the rest of the transaction.
+    fn settle<T>(&mut self, result: Result<T, Failed>) -> Result<Result<T, SqlFailure>, Doomed> {
+        if self.doomed.is_some() {
+            return Err(Doomed);
+        }
+        match result {
+            Ok(value) => Ok(Ok(value)),
+            // Found before anything was sent: the transaction is as it was.
+            Err(Failed::Guest(failure)) => Ok(Err(failure)),
+            Err(Failed::Server(severity @ (Severity::Retry | Severity::ConnectionLost), _)) => {
+                self.doomed = Some(severity);
+                Err(Doomed)
+            }
+            Err(Failed::Server(Severity::Statement, failure)) => {
+                self.spoiled |= failure.spoils_session();
+                if self.first_failure.is_none() {
+                    self.first_failure = Some((*failure).clone());
+                }
+                Ok(Err(*failure))
+            }
+        }
+    }
+
+    /// Ends the transaction with `flight`; see [`SessionEnd`] for what is true then.
+    pub async fn commit(mut self, flight: &Flight) -> SessionEnd {
+        match self.doomed {
+            Some(Severity::ConnectionLost) => return SessionEnd::ConnectionLost,
+            Some(_) => return SessionEnd::Retry,
+            None => {}
+        }
+        let end = last_flight::send(self.client(), &self.record, flight).await;
+        // After any of these the server has left the transaction, so the connection can serve the next one.
+        let spoiled = self.spoiled || matches!(&end, SessionEnd::Failed(failure) if failure.spoils_session());
+        if end != SessionEnd::ConnectionLost && !spoiled {
+            self.client = None;
+        }
+        end
+    }
+
+    /// Undoes everything. A connection that does not answer is closed, which undoes everything too.
+    pub async fn rollback(mut self) {
+        let rolled_back = self.client().batch_execute("ROLLBACK").await;
+        if rolled_back.is_ok() && !self.spoiled {
+            self.client = None;
+        }
+    }
+}
+
+impl Drop for GuestSession {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        // The transaction is open, perhaps with a statement running in it. The connection must not serve anybody else;
+        // closing it rolls back, and the cancellation ends a statement that would go on for hours and keep its locks.
+        let client = Object::take(client);
+        let cancel = client.cancel_token();
+        drop(client);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = cancel.cancel_query(NoTls).await {
+                    tracing::debug!(error = %DatabaseError::from(error), "a cancelled statement may still be running");
+                }
+            });
+        }
+    }
+}
+
+fn refused(reason: impl Into<String>) -> SqlFailure {
+    SqlFailure::host(super::guest_sql::HostCode::StatementRefused, reason)
+}
+
+/// A failed statement, before it is known what it means for the transaction.
+enum Failed {
+    /// Found by the host; nothing was sent.
+    Guest(SqlFailure),
+    /// Said by the server, or by the connection.
+    Server(Severity, Box<SqlFailure>),
+}
+
+impl From<SqlFailure> for Failed {
+    fn from(failure: SqlFailure) -> Self {
+        Self::Guest(failure)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failed {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Server(Severity::of(&error), Box::new(SqlFailure::from(&error)))
+    }
+}

@@ -1,0 +1,53 @@
+//! The system database: one file for each move in a workflow's life, and the journal through which records go.
+//!
+//! Problem: several hosts share one database, any of them may die, hang or wake up late at any moment, and answers to
+//! commits get lost. So every write for a run locks its status row, compares the owner's token in the same statement,
+//! and says exactly which of four things happened. No function here decides what happens next; that is the executor's.
+//!
+//! This module must not know wasm or HTTP. `tokio_postgres` is named nowhere else.
+
+mod app_migration;
+mod app_role;
+mod attempt;
+mod claim;
+mod component;
+mod connection;
+mod deployment;
+mod error;
+mod finish;
+mod guest_session;
+mod guest_sql;
+mod history;
+mod journal;
+mod last_flight;
+mod lease;
+mod migration;
+mod prepare;
+mod read;
+mod record;
+mod shutdown;
+mod start;
+mod take_over;
+
+#[cfg(test)]
+mod test_server;
+
+pub use app_migration::{AppMigrationError, AppMigrationReport};
+pub use app_role::{GuestLogin, RoleError};
+pub use attempt::Attempt;
+pub use claim::{Claim, Incarnation};
+pub use component::StoredComponent;
+pub use connection::{Backoff, ConnectError, Database, DatabaseUrl};
+pub use deployment::DeployError;
+pub use error::DatabaseError;
+pub use finish::{FinalOutcome, Finish};
+pub use guest_session::{Doomed, GuestPool, GuestSession, SessionEnd};
+pub use guest_sql::SqlFailure;
+pub use journal::{Entry, Journal, JournalClosed, Landed, Ticket};
+pub use last_flight::{Flight, FlightEntry};
+pub use lease::{LeaseConnection, Renewal};
+pub use migration::{MigrationError, Readiness, Report as MigrationReport};
+pub use read::{ListFilter, Outcome, RunRow, StepRow};
+pub use record::NewRecord;
+pub use start::{Existing, NewRun};
+pub use take_over::TakenRun;

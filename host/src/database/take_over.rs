@@ -1,0 +1,86 @@
+//! Taking over the runs of a dead host.
+//!
+//! One compare-and-set for each page: PENDING with an old owner becomes PENDING with a new one. Whatever the old owner
+//! still sends is refused by the fence from then on, so it does not matter whether it is really dead.
+
+use super::claim::{Claim, Incarnation};
+use super::error::DatabaseError;
+use crate::workflow::{AppName, WorkflowId};
+
+/// Rows in one page: short enough a transaction not to hold anybody up, long enough that 100,000 rows take a second.
+const PAGE: i64 = 1000;
+
+/// A run that this host owns now.
+#[derive(Debug, Clone)]
+pub struct TakenRun {
+    /// Proof of it.
+    pub claim: Claim,
+    /// Attempts in a row without a new record that were counted before.
+    pub attempts: u32,
+}
+
+// Rows are locked in key order, so that two hosts that take over at once cannot deadlock; the second one waits and finds
+// the owner changed. Only the apps that this host serves, only components whose bytes are here: another SDK's rows, and
+// those of an app that is configured elsewhere, are left alone. `started_at_epoch_ms` is not touched.
+const TAKE: &str = "
+WITH page AS (
+    SELECT workflow_uuid FROM dbos.workflow_status
+      WHERE status = 'PENDING' AND executor_id = $1 AND application_name = ANY ($2)
+        AND application_version IN (SELECT digest FROM dbos_host.component)
+        AND (owner_xid IS NULL OR NOT starts_with(owner_xid, $3))
+      ORDER BY workflow_uuid
+      LIMIT $4
+      FOR NO KEY UPDATE
+)
+UPDATE dbos.workflow_status s
+   SET executor_id = $5, owner_xid = $3 || ':' || replace(gen_random_uuid()::text, '-', ''),
+       updated_at = (extract(epoch FROM now()) * 1000)::bigint
+  FROM page WHERE s.workflow_uuid = page.workflow_uuid
+  RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts";
+
+impl super::Database {
+    /// Takes a page of the runs that `dead` left. When it returns, they are this host's. An empty page: nothing is left.
+    ///
+    /// # Errors
+    /// When the database does not answer. Some runs may have been taken; they are found again as this incarnation's own
+    /// by [`Self::own_runs`].
+    pub async fn take_over(
+        &self,
+        dead: &str,
+        apps: &[AppName],
+        (executor, incarnation): (&str, &Incarnation),
+    ) -> Result<Vec<TakenRun>, DatabaseError> {
+        let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
+        let client = self.client().await?;
+        let rows = client.query(TAKE, &[&dead, &apps, &incarnation.as_str(), &PAGE, &executor]).await?;
+        Ok(rows.iter().map(taken).collect())
+    }
+
+    /// The runs that this incarnation owns, from the key `after` on: after a take-over whose answer was lost, they are
+    /// owned and nobody drives them.
+    ///
+    /// # Errors
+    /// When the database does not answer; the caller tries again.
+    pub async fn own_runs(
+        &self,
+        (executor, incarnation): (&str, &Incarnation),
+        after: &str,
+    ) -> Result<Vec<TakenRun>, DatabaseError> {
+        let client = self.client().await?;
+        let rows = client
+            .query(
+                "SELECT workflow_uuid, owner_xid, recovery_attempts FROM dbos.workflow_status
+                  WHERE status = 'PENDING' AND executor_id = $1 AND starts_with(owner_xid, $2) AND workflow_uuid > $3
+                  ORDER BY workflow_uuid LIMIT $4",
+                &[&executor, &incarnation.as_str(), &after, &PAGE],
+            )
+            .await?;
+        Ok(rows.iter().map(taken).collect())
+    }
+}
+
+fn taken(row: &tokio_postgres::Row) -> TakenRun {
+    let claim = Claim::new(WorkflowId::stored(row.get(0)), row.get(1));
+    let attempts = row.get::<_, Option<i64>>(2).unwrap_or(0);
+    TakenRun { claim, attempts: u32::try_from(attempts).unwrap_or(0) }
+}

@@ -1,0 +1,233 @@
+//! One attempt: an instance from its making to its end.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::drive::too_many_attempts;
+use super::{App, Executor};
+use crate::calls::{Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, WaitFor};
+use crate::database::{Attempt, Claim, FinalOutcome, NewRun};
+use crate::failpoint;
+use crate::sandbox::{Component, GuestEnd, Instance};
+use crate::workflow::{
+    AppName, Arguments, ComponentDigest, EpochMs, Failure, History, OperationKind, Record, StepKind, WorkflowId,
+    WorkflowTime,
+};
+
+/// What an attempt needs to know of its run.
+pub(super) struct Prepared {
+    pub(super) attempts: u32,
+    name: String,
+    app: Option<AppName>,
+    version: Option<ComponentDigest>,
+    input: Input,
+    started_at: EpochMs,
+    records: Vec<Record>,
+}
+
+enum Input {
+    Given(Arguments),
+    Stored { text: Option<String>, serialization: Option<String> },
+}
+
+impl Prepared {
+    /// A run that was just started: no records, and everything known.
+    pub(super) fn fresh(new: &NewRun) -> Self {
+        Self {
+            attempts: 1,
+            name: new.name.clone(),
+            app: Some(new.app.clone()),
+            version: Some(new.version.clone()),
+            input: Input::Given(new.arguments.clone()),
+            started_at: new.created_at,
+            records: Vec::new(),
+        }
+    }
+
+    /// A run that goes on.
+    pub(super) fn replay(attempt: Attempt, records: Vec<Record>) -> Self {
+        Self {
+            attempts: attempt.count,
+            name: attempt.name,
+            app: attempt.app,
+            version: attempt.version,
+            input: Input::Stored { text: attempt.inputs, serialization: attempt.serialization },
+            started_at: attempt.started_at,
+            records,
+        }
+    }
+}
+
+/// How an attempt ended.
+pub(super) enum AttemptEnd {
+    /// The run has this outcome, and every record of it is durable.
+    Finished(FinalOutcome),
+    /// Replay at once.
+    Reload,
+    /// Replay when this has come.
+    Waits(WaitFor),
+    /// Replay after a back-off, for this reason.
+    Failed(String),
+    /// The run is not this host's any more.
+    Lost,
+    /// The host stops.
+    ShuttingDown,
+}
+
+impl Executor {
+    /// Runs an instance of the workflow to its end.
+    pub(super) async fn attempt(&self, claim: &Claim, prepared: Prepared) -> AttemptEnd {
+        if prepared.attempts > self.max_attempts.saturating_add(1) {
+            return AttemptEnd::Finished(FinalOutcome::DeadLetter(too_many_attempts(self.max_attempts)));
+        }
+        let (Some(name), Some(version)) = (&prepared.app, &prepared.version) else {
+            return AttemptEnd::Failed("its row names no app or no component".into());
+        };
+        let Some(app) = self.apps.get(name) else {
+            return AttemptEnd::Failed(format!("this host does not serve the app `{name}`"));
+        };
+        let component = match app.component(version, &self.database, &self.sandbox).await {
+            Ok(component) => component,
+            Err(error) => return AttemptEnd::Failed(error.to_string()),
+        };
+        failpoint::hit("attempt.before_instance").await;
+        match prepared.name.strip_prefix("temp:").map(str::to_owned) {
+            Some(step) => self.attempt_step(claim, prepared, app, &component, &step).await,
+            None => self.attempt_workflow(claim, prepared, app, &component).await,
+        }
+    }
+
+    async fn attempt_workflow(
+        &self,
+        claim: &Claim,
+        prepared: Prepared,
+        app: &Arc<App>,
+        component: &Component,
+    ) -> AttemptEnd {
+        let Some(entry) = component.manifest().workflow(&prepared.name) else {
+            let text = format!("the component has no workflow `{}`", prepared.name);
+            return AttemptEnd::Finished(FinalOutcome::Error(Failure::new("Error", "unknown_workflow", text)));
+        };
+        let arguments = match arguments(prepared.input, &entry.parameters) {
+            Ok(arguments) => arguments,
+            Err(failure) => return AttemptEnd::Finished(FinalOutcome::Error(failure)),
+        };
+        let log = GuestLog::new(app.name(), Some(claim.run())).showing_replayed(self.show_replayed_logs);
+        let time = WorkflowTime::starting_at(prepared.started_at);
+        let seed = self.seed(claim.run());
+        let gate = self.gate(claim, prepared.records, app, component, &time, &log);
+        let guest = Guest::deterministic(gate, log, time, seed);
+        let mut instance = Instance::new(component, guest).await;
+        let end = instance.run_workflow(&prepared.name, &arguments).await;
+        let outcome = match end {
+            GuestEnd::Returned(Ok(json)) => match check_result(&json) {
+                Ok(()) => FinalOutcome::Success(json),
+                Err(failure) => FinalOutcome::Error(failure),
+            },
+            GuestEnd::Returned(Err(failure)) => FinalOutcome::Error(failure),
+            GuestEnd::Panicked(text) => FinalOutcome::Error(Failure::panic(&text)),
+            GuestEnd::Interrupted(interrupt) => return interrupted(interrupt),
+            GuestEnd::Limit(limit) => return AttemptEnd::Failed(limit.to_string()),
+            GuestEnd::Broken(text) => return AttemptEnd::Failed(text),
+        };
+        let gate = instance.guest().gate().expect("a workflow's instance has a gate");
+        finish(gate, outcome).await
+    }
+
+    /// A workflow of one step has no code of its own: the step is all of it.
+    async fn attempt_step(
+        &self,
+        claim: &Claim,
+        prepared: Prepared,
+        app: &Arc<App>,
+        component: &Component,
+        step: &str,
+    ) -> AttemptEnd {
+        let Some(entry) = component.manifest().step(step) else {
+            let text = format!("the component has no step `{step}`");
+            return AttemptEnd::Finished(FinalOutcome::Error(Failure::new("Error", "unknown_step", text)));
+        };
+        let arguments = match arguments(prepared.input, &entry.parameters) {
+            Ok(arguments) => arguments,
+            Err(failure) => return AttemptEnd::Finished(FinalOutcome::Error(failure)),
+        };
+        let kind = match entry.kind {
+            StepKind::Transaction { .. } => OperationKind::Transaction,
+            StepKind::Communicator { .. } => OperationKind::Communicator,
+        };
+        let log = GuestLog::new(app.name(), Some(claim.run()));
+        let time = WorkflowTime::starting_at(prepared.started_at);
+        let mut gate = self.gate(claim, prepared.records, app, component, &time, &log);
+        let outcome = match gate.step(kind, step, &arguments).await {
+            Ok(Ok(json)) => FinalOutcome::Success(json),
+            Ok(Err(failure)) => FinalOutcome::Error(failure),
+            Err(interrupt) => return interrupted(interrupt),
+        };
+        finish(&mut gate, outcome).await
+    }
+
+    fn gate(
+        &self,
+        claim: &Claim,
+        records: Vec<Record>,
+        app: &Arc<App>,
+        component: &Component,
+        time: &WorkflowTime,
+        log: &GuestLog,
+    ) -> Gate {
+        let services: Arc<dyn Services> = self.this();
+        Gate::new(services, app.program(component), claim.clone(), History::new(records), time.clone(), log.clone())
+    }
+
+    /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.
+    fn seed(&self, run: &WorkflowId) -> [u8; 32] {
+        Sha256::new().chain_update(&self.secret).chain_update("seed").chain_update(run.as_str()).finalize().into()
+    }
+}
+
+async fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd {
+    match gate.finish().await {
+        Ok(()) => AttemptEnd::Finished(outcome),
+        Err(interrupt) => interrupted(interrupt),
+    }
+}
+
+fn interrupted(interrupt: Interrupt) -> AttemptEnd {
+    match interrupt {
+        Interrupt::Suspended(wait) => AttemptEnd::Waits(wait),
+        Interrupt::Reload => AttemptEnd::Reload,
+        Interrupt::Lost => AttemptEnd::Lost,
+        Interrupt::ShuttingDown => AttemptEnd::ShuttingDown,
+        Interrupt::Diverged(divergence) => AttemptEnd::Finished(FinalOutcome::DeadLetter(divergence.to_failure())),
+        Interrupt::Forbidden(failure) => AttemptEnd::Finished(FinalOutcome::Error(failure)),
+        Interrupt::RunAgain => AttemptEnd::Failed("a transaction's interrupt reached its workflow".into()),
+    }
+}
+
+fn arguments(input: Input, parameters: &[crate::workflow::Parameter]) -> Result<String, Failure> {
+    let arguments = match input {
+        Input::Given(arguments) => arguments,
+        Input::Stored { text, serialization } => {
+            Arguments::from_stored(text.as_deref(), serialization.as_deref(), parameters)
+                .map_err(|error| Failure::new("Error", "bad_arguments", error.to_string()))?
+        }
+    };
+    Ok(arguments.to_json())
+}
+
+/// A result from a guest: JSON within the size limit.
+pub(super) fn check_result(json: &str) -> Result<(), Failure> {
+    if json.len() > MAX_PAYLOAD {
+        let text = format!("the result has {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
+        return Err(Failure::new("Error", "payload_too_large", text).not_retryable());
+    }
+    match serde_json::from_str::<Value>(json) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let text = format!("the result is not JSON: {error}");
+            Err(Failure::new("Error", "bad_result", text).not_retryable())
+        }
+    }
+}

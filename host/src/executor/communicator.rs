@@ -1,0 +1,82 @@
+//! Running a communicator: attempts by its retry policy, each in an instance of its own, all of them one record.
+
+use std::time::Duration;
+
+use super::Executor;
+use super::attempt::check_result;
+use crate::calls::{CommunicatorCalls, Guest, GuestLog, Interrupt, Phase, StepCall, StepEnd};
+use crate::failpoint;
+use crate::sandbox::{GuestEnd, Instance};
+use crate::workflow::{Failure, RecordedResult, RetryPolicy};
+
+impl Executor {
+    /// Runs a communicator until it succeeds or its policy is exhausted. Nothing is recorded here: until the journal has
+    /// the result, a crash makes it run again.
+    pub(super) async fn run_communicator(
+        &self,
+        call: &StepCall<'_>,
+        retry: &RetryPolicy,
+        timeout: Duration,
+    ) -> Result<StepEnd, Interrupt> {
+        let started_at = self.clock.now();
+        let mut attempt = 1;
+        let result = loop {
+            failpoint::hit("communicator.before_attempt").await;
+            let failure = match self.communicator_once(call, timeout).await? {
+                Ok(json) => break RecordedResult::Output(json),
+                Err(failure) => failure,
+            };
+            failpoint::hit("communicator.after_failure").await;
+            let Some(wait) = retry.delay_after(attempt).filter(|_| failure.retryable) else {
+                break RecordedResult::Failed(failure);
+            };
+            tracing::warn!(
+                workflow = %call.claim.run(), step = call.name, attempt,
+                "a communicator failed: {failure}; the next attempt begins in {wait:?}"
+            );
+            tokio::select! {
+                () = self.clock.sleep(wait) => {}
+                () = self.stopped() => return Err(Interrupt::ShuttingDown),
+            }
+            self.lease.held().await;
+            attempt += 1;
+        };
+        Ok(StepEnd { result, started_at, completed_at: self.clock.now(), is_recorded: false })
+    }
+
+    async fn communicator_once(
+        &self,
+        call: &StepCall<'_>,
+        timeout: Duration,
+    ) -> Result<Result<String, Failure>, Interrupt> {
+        let app = self.apps.get(&call.program.app).ok_or(Interrupt::Lost)?;
+        let component = app.component(&call.program.digest, &self.database, &self.sandbox).await;
+        let component = component.map_err(|error| {
+            tracing::warn!("{error}");
+            Interrupt::Reload
+        })?;
+        let _slot = self.slots.step().await;
+        let run = call.claim.run().clone();
+        let log = GuestLog::new(app.name(), Some(&run));
+        let phase = Phase::Communicator(CommunicatorCalls { run, step: call.number, keys: 0 });
+        let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
+        let mut instance = Instance::new(&component, guest).await;
+        let (name, arguments) = (call.name.to_owned(), call.arguments.to_owned());
+        let end = match tokio::time::timeout(timeout, instance.run_step(&name, &arguments)).await {
+            Ok(end) => end,
+            Err(_) => {
+                let text = format!("the attempt took longer than its time-out of {timeout:?}");
+                return Ok(Err(Failure::new("Timeout", "timeout", text)));
+            }
+        };
+        Ok(match end {
+            GuestEnd::Returned(Ok(json)) => check_result(&json).map(|()| json),
+            GuestEnd::Returned(Err(failure)) => Err(failure),
+            GuestEnd::Panicked(text) => Err(Failure::panic(&text)),
+            GuestEnd::Limit(limit) => Err(Failure::new("Limit", "limit", limit.to_string())),
+            GuestEnd::Broken(text) => Err(Failure::new("Error", "broken", text)),
+            GuestEnd::Interrupted(Interrupt::Forbidden(failure)) => Err(failure),
+            GuestEnd::Interrupted(other) => return Err(other),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! The life of a run in this process: one task, from the claim to the end or the loss.
+//!
+//! The loop has a step for each reason why an instance ends, all in one `match`. A run that waits long waits here, without
+//! an instance and without a slot.
+
+use std::sync::Arc;
+
+use super::Executor;
+use super::attempt::{AttemptEnd, Prepared};
+use super::registry::Driven;
+use crate::calls::WaitFor;
+use crate::database::{Backoff, Claim, Entry, FinalOutcome, Finish, Landed, NewRun, Outcome, TakenRun};
+use crate::failpoint;
+use crate::workflow::{AttemptBackoff, Failure, Status};
+
+/// What the next attempt begins with.
+enum Next {
+    /// The first instance of a run that this process has just started: its attempt is counted with the start.
+    Fresh(Box<Prepared>),
+    /// Any other: count the attempt, load the history.
+    Load,
+}
+
+impl Executor {
+    /// Drives a run that this process has started.
+    pub(super) fn drive_new(&self, new: &NewRun) {
+        let Some(driven) = self.runs.enter(new.claim()) else { return };
+        let prepared = Box::new(Prepared::fresh(new));
+        tokio::spawn(self.this().live(new.claim().clone(), driven, Next::Fresh(prepared)));
+    }
+
+    /// Drives a run that this process has taken over.
+    pub(super) fn drive_taken(&self, taken: TakenRun) {
+        let Some(driven) = self.runs.enter(&taken.claim) else { return };
+        let executor = self.this();
+        tokio::spawn(async move {
+            let wait = AttemptBackoff::after_takeover(taken.attempts);
+            if !wait.is_zero() {
+                tracing::info!(workflow = %taken.claim.run(), attempts = taken.attempts, "waiting {wait:?} before the next attempt");
+                tokio::select! {
+                    () = executor.clock.sleep(wait) => {}
+                    () = executor.stopped() => return,
+                }
+            }
+            executor.live(taken.claim, driven, Next::Load).await;
+        });
+    }
+
+    async fn live(self: Arc<Self>, claim: Claim, driven: Driven, mut next: Next) {
+        loop {
+            let slot = tokio::select! {
+                slot = self.slots.workflow() => slot,
+                () = self.stopped() => return,
+            };
+            let prepared = match std::mem::replace(&mut next, Next::Load) {
+                Next::Fresh(prepared) => *prepared,
+                Next::Load => match self.prepare(&claim).await {
+                    Some(prepared) => prepared,
+                    None => return self.lost(&claim),
+                },
+            };
+            let attempts = prepared.attempts;
+            let end = self.attempt(&claim, prepared).await;
+            // The instance is gone; so is its slot, before any waiting.
+            drop(slot);
+            match end {
+                AttemptEnd::Finished(outcome) => return self.finish(claim, driven, outcome).await,
+                AttemptEnd::Reload => {}
+                AttemptEnd::Lost => return self.lost(&claim),
+                AttemptEnd::ShuttingDown => return,
+                AttemptEnd::Waits(wait) => tokio::select! {
+                    () = self.wait_for(wait) => {}
+                    () = self.stopped() => return,
+                },
+                AttemptEnd::Failed(reason) => {
+                    let wait = AttemptBackoff::after_failures(attempts);
+                    tracing::warn!(
+                        workflow = %claim.run(), attempt = attempts,
+                        "an attempt failed: {reason}; the next one begins in {wait:?}"
+                    );
+                    tokio::select! {
+                        () = self.clock.sleep(wait) => {}
+                        () = self.stopped() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn wait_for(&self, wait: WaitFor) {
+        match wait {
+            WaitFor::Until(wake) => self.clock.sleep_until(wake).await,
+            WaitFor::Outcome(run) => {
+                self.outcome_of(&run).await;
+            }
+        }
+    }
+
+    fn lost(&self, claim: &Claim) {
+        tracing::info!(workflow = %claim.run(), "this host does not own the workflow any more");
+    }
+
+    /// Writes the outcome. When somebody else has ended or taken the run, what is recorded stands.
+    async fn finish(&self, claim: Claim, driven: Driven, outcome: FinalOutcome) {
+        failpoint::hit("finish.before_append").await;
+        let entry = Entry::Finish(Box::new(Finish { claim: claim.clone(), outcome: outcome.clone() }));
+        let landed = match self.journal.append(entry).await {
+            Ok(ticket) => ticket.durable().await,
+            Err(closed) => Err(closed),
+        };
+        match landed {
+            Ok(Landed::Written) => {
+                tracing::debug!(workflow = %claim.run(), "the workflow has ended");
+                driven.ended(told(outcome));
+            }
+            Ok(Landed::Refused(failure)) => {
+                // The outcome itself cannot be stored. The run cannot end as its code says, and must end somehow.
+                let outcome = FinalOutcome::Error(failure);
+                let entry = Entry::Finish(Box::new(Finish { claim, outcome: outcome.clone() }));
+                if let Ok(ticket) = self.journal.append(entry).await
+                    && ticket.durable().await == Ok(Landed::Written)
+                {
+                    driven.ended(told(outcome));
+                }
+            }
+            // Those who wait read the row: an outcome whose answer was lost is there, as is one that others wrote.
+            Ok(Landed::NotOwner | Landed::Exists) => self.lost(&claim),
+            Err(_closed) => {}
+        }
+    }
+
+    /// Counts an attempt and loads what the instance needs. `None`: the run is not this host's any more.
+    async fn prepare(&self, claim: &Claim) -> Option<Prepared> {
+        self.lease.held().await;
+        let mut backoff = Backoff::new("load a workflow");
+        loop {
+            failpoint::hit("attempt.before_count").await;
+            let counted = match self.database.count_attempt(claim).await {
+                Ok(Some(attempt)) => attempt,
+                Ok(None) => return None,
+                Err(error) => {
+                    backoff.wait(&error).await;
+                    continue;
+                }
+            };
+            failpoint::hit("attempt.after_count").await;
+            match self.database.load_history(claim.run()).await {
+                Ok(records) => return Some(Prepared::replay(counted, records)),
+                Err(error) => backoff.wait(&error).await,
+            }
+        }
+    }
+}
+
+/// The outcome as those who wait are told.
+fn told(outcome: FinalOutcome) -> Outcome {
+    match outcome {
+        FinalOutcome::Success(json) => Outcome::Success(json),
+        FinalOutcome::Error(failure) => Outcome::Failed(Status::Error, failure),
+        FinalOutcome::DeadLetter(failure) => Outcome::Failed(Status::MaxRecoveryAttemptsExceeded, failure),
+    }
+}
+
+/// The failure of a run that is given up after too many attempts.
+pub(super) fn too_many_attempts(max: u32) -> Failure {
+    let text =
+        format!("the workflow made no progress in {max} attempts\n  hint: find the cause in the log, then resume it");
+    Failure::new("MaxRecoveryAttemptsExceeded", "max_recovery_attempts_exceeded", text)
+}

@@ -1,0 +1,175 @@
+//! The executor: takes one workflow from its row to its end.
+//!
+//! A run is a task. It makes an instance, replays it from the records, and goes on; when the run has to wait long, when
+//! its host loses it, or when a limit is passed, the instance is thrown away and the task decides what comes next. Nothing
+//! in here is needed to be remembered: what a crash takes with it is in the database. This module must not know the HTTP
+//! server.
+
+mod app;
+mod attempt;
+mod communicator;
+mod drive;
+mod handler;
+mod outcome;
+mod registry;
+mod services;
+mod slots;
+mod start;
+mod transaction;
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use tokio::sync::watch;
+
+pub use app::{App, AppSettings};
+pub use handler::HandlerError;
+pub use slots::SlotCounts;
+pub use start::{StartError, Started};
+
+use crate::clock::Clock;
+use crate::database::{Claim, Database, Incarnation, Journal, TakenRun};
+use crate::recovery::Lease;
+use crate::sandbox::Sandbox;
+use crate::workflow::AppName;
+use registry::Registry;
+use slots::Slots;
+
+/// Who this process is among those that share the database.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The executor's stable id.
+    pub executor: String,
+    /// This life of it.
+    pub incarnation: Incarnation,
+}
+
+/// What an executor is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The system database.
+    pub database: Database,
+    /// Its secret.
+    pub secret: Vec<u8>,
+    /// wasmtime.
+    pub sandbox: Sandbox,
+    /// The clock.
+    pub clock: Clock,
+    /// The lease of this process.
+    pub lease: Lease,
+    /// Who this process is.
+    pub identity: Identity,
+    /// The apps that it serves.
+    pub apps: Vec<App>,
+    /// How many instances of each phase may live at once.
+    pub slots: SlotCounts,
+    /// Attempts in a row without a new record before a run is given up.
+    pub max_attempts: u32,
+    /// Print log lines that a replay repeats.
+    pub show_replayed_logs: bool,
+}
+
+/// The executor (lifetime: the process). Used behind an [`Arc`].
+#[derive(Debug)]
+pub struct Executor {
+    database: Database,
+    journal: Journal,
+    secret: Vec<u8>,
+    sandbox: Sandbox,
+    clock: Clock,
+    lease: Lease,
+    identity: RwLock<Identity>,
+    apps: HashMap<AppName, Arc<App>>,
+    slots: Slots,
+    runs: Registry,
+    max_attempts: u32,
+    show_replayed_logs: bool,
+    stopping: watch::Sender<bool>,
+    /// For the tasks that runs are: a task holds the executor, not the other way round.
+    myself: std::sync::Weak<Executor>,
+}
+
+impl Executor {
+    /// Puts an executor together. It does nothing until it is asked to.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new_cyclic(|myself| Self {
+            journal: Journal::open(parts.database.clone()),
+            database: parts.database,
+            secret: parts.secret,
+            sandbox: parts.sandbox,
+            clock: parts.clock,
+            lease: parts.lease,
+            identity: RwLock::new(parts.identity),
+            apps: parts.apps.into_iter().map(|app| (app.name().clone(), Arc::new(app))).collect(),
+            slots: Slots::new(parts.slots),
+            runs: Registry::default(),
+            max_attempts: parts.max_attempts,
+            show_replayed_logs: parts.show_replayed_logs,
+            stopping: watch::Sender::new(false),
+            myself: myself.clone(),
+        })
+    }
+
+    fn this(&self) -> Arc<Self> {
+        self.myself.upgrade().expect("a method of the executor is called through its `Arc`")
+    }
+
+    /// The system database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The apps.
+    pub fn apps(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.apps.values()
+    }
+
+    /// The journal; asked whether answers were lost.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Who this process is now.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Another process has taken this one's identity: new runs are started under another. The old ones are lost, which
+    /// their instances find out at their next write.
+    pub fn change_identity(&self, identity: Identity) {
+        *self.identity.write().unwrap_or_else(std::sync::PoisonError::into_inner) = identity;
+    }
+
+    /// Drives runs that this host has taken over. Those that it drives already are left alone.
+    pub fn adopt(&self, taken: Vec<TakenRun>) {
+        for run in taken {
+            self.drive_taken(run);
+        }
+    }
+
+    /// Nothing new begins from now on: effects that have not begun, runs, instances.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// True after [`Self::stop`].
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Returns when no run has an instance any more; after [`Self::stop`] that is when the running calls have ended.
+    pub async fn quiet(&self) {
+        self.slots.all_free().await;
+    }
+
+    /// The claims of the runs that this host drives, for giving their attempts back.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim> {
+        self.runs.claims()
+    }
+}

@@ -1,0 +1,84 @@
+//! Waiting for the end of a run, whoever drives it.
+
+use std::time::Duration;
+
+use super::Executor;
+use super::registry::News;
+use crate::calls::{Interrupt, WaitFor};
+use crate::database::{Backoff, Outcome};
+use crate::workflow::{EpochMs, WorkflowId};
+
+/// How long a run may wait with its instance before it gives the instance up. A replay costs microseconds for each
+/// record, so this is generous; it keeps short waits free of any cost.
+const PARK_AFTER: Duration = Duration::from_millis(500);
+
+/// How often a run of another process is looked at: quick at first, since most waits are short, then twice a second.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
+
+impl Executor {
+    /// The outcome of a run, however long it takes. `None`: there is no such run.
+    pub async fn outcome_of(&self, run: &WorkflowId) -> Option<Outcome> {
+        let mut pause = FIRST_LOOK;
+        loop {
+            if let Some(mut news) = self.runs.follow(run) {
+                let seen = news.wait_for(|news| *news != News::Running).await.map(|news| news.clone());
+                if let Ok(News::Ended(outcome)) = seen {
+                    return Some(outcome);
+                }
+            }
+            match self.look_up(run).await {
+                None => return None,
+                Some(Some(outcome)) => return Some(outcome),
+                Some(None) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
+        }
+    }
+
+    async fn look_up(&self, run: &WorkflowId) -> Option<Option<Outcome>> {
+        let mut backoff = Backoff::new("read the outcome of a workflow");
+        loop {
+            match self.database.outcome(run).await {
+                Ok(found) => return found,
+                Err(error) => backoff.wait(&error).await,
+            }
+        }
+    }
+
+    /// As [`Self::outcome_of`], for a run that waits: it keeps its instance for a short wait only, and not while others
+    /// have none.
+    pub(super) async fn outcome_or_park(&self, run: &WorkflowId) -> Result<Option<Outcome>, Interrupt> {
+        tokio::select! {
+            biased;
+            outcome = self.outcome_of(run) => Ok(outcome),
+            () = self.park() => Err(Interrupt::Suspended(WaitFor::Outcome(run.clone()))),
+            () = self.stopped() => Err(Interrupt::ShuttingDown),
+        }
+    }
+
+    /// Waits for a time, with the instance for a short wait only.
+    pub(super) async fn wake_or_park(&self, wake: EpochMs) -> Result<(), Interrupt> {
+        tokio::select! {
+            biased;
+            () = self.clock.sleep_until(wake) => Ok(()),
+            () = self.park() => Err(Interrupt::Suspended(WaitFor::Until(wake))),
+            () = self.stopped() => Err(Interrupt::ShuttingDown),
+        }
+    }
+
+    async fn park(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(PARK_AFTER) => {}
+            () = self.slots.pressed() => {}
+        }
+    }
+
+    /// Returns when the host is told to stop.
+    pub async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives in this very struct, so the wait ends with the wish to stop and nothing else.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}

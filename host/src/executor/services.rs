@@ -1,0 +1,88 @@
+//! What the executor does for the calls of guests.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::Executor;
+use super::start::StartError;
+use crate::calls::{Interrupt, Program, Services, StartRequest, StepCall, StepEnd};
+use crate::clock::Clock;
+use crate::database::{Journal, NewRun, Outcome};
+use crate::workflow::{Arguments, EpochMs, Failure, StepKind, WorkflowId};
+
+impl Services for Executor {
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn may_act(&self) -> BoxFuture<'_, Result<(), Interrupt>> {
+        async {
+            // A host past its lease may have lost the run already; its writes would be refused, but an effect on the
+            // outside cannot be taken back.
+            tokio::select! {
+                biased;
+                () = self.stopped() => Err(Interrupt::ShuttingDown),
+                () = self.lease.held() => Ok(()),
+            }
+        }
+        .boxed()
+    }
+
+    fn run_step<'a>(&'a self, call: StepCall<'a>) -> BoxFuture<'a, Result<StepEnd, Interrupt>> {
+        async move {
+            let kind = call.program.manifest.step(call.name).map(|step| step.kind.clone());
+            match kind {
+                Some(StepKind::Transaction { isolation, read_only }) => {
+                    self.run_transaction(&call, isolation, read_only).await
+                }
+                Some(StepKind::Communicator { retry, timeout }) => self.run_communicator(&call, &retry, timeout).await,
+                None => unreachable!("the gate has found the step `{}` in the manifest", call.name),
+            }
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        program: &'a Program,
+        step: &'a str,
+        arguments: &'a str,
+    ) -> BoxFuture<'a, Result<String, Failure>> {
+        self.run_unrecorded(program, step, arguments).boxed()
+    }
+
+    fn new_run(&self, program: &Program, id: WorkflowId, name: &str, arguments: Arguments) -> NewRun {
+        self.prepare_run(program, id, name, arguments)
+    }
+
+    fn drive(&self, started: &NewRun) {
+        self.drive_new(started);
+    }
+
+    fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<WorkflowId, Failure>> {
+        async move {
+            match self.start_or_find(program, request).await {
+                Ok((new, _)) => Ok(new.claim().run().clone()),
+                Err(StartError::Refused(failure)) => Err(failure),
+                Err(error) => Err(Failure::new("Error", "not_started", error.to_string())),
+            }
+        }
+        .boxed()
+    }
+
+    fn wait_until(&self, wake: EpochMs) -> BoxFuture<'_, Result<(), Interrupt>> {
+        self.wake_or_park(wake).boxed()
+    }
+
+    fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>> {
+        self.outcome_or_park(run).boxed()
+    }
+
+    fn outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Option<Outcome>> {
+        self.outcome_of(run).boxed()
+    }
+}

@@ -1,0 +1,157 @@
+//! Starting a run because somebody asked for it.
+
+use std::sync::Arc;
+
+use super::{App, Executor};
+use crate::calls::{Program, StartRequest};
+use crate::database::{Backoff, Entry, Existing, Landed, NewRun};
+use crate::workflow::{Arguments, Failure, WorkflowId};
+
+/// A run that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Its id. Its start is durable: it runs to its end, whatever crashes.
+    pub id: WorkflowId,
+    /// False: it had been started before, with the same workflow and arguments.
+    pub is_new: bool,
+}
+
+/// Why a run was not started.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum StartError {
+    /// The id belongs to another call.
+    #[error("the workflow id `{id}` is taken by {existing}")]
+    Conflict {
+        /// The id.
+        id: WorkflowId,
+        /// What has it.
+        existing: String,
+    },
+    /// The start could not be written.
+    #[error("{0}")]
+    Refused(Failure),
+    /// The host is shutting down.
+    #[error("the host is shutting down")]
+    ShuttingDown,
+}
+
+impl Executor {
+    /// Starts a workflow of `app` for a caller who knows what it wants: under an id that exists already, the name and the
+    /// arguments must be the same.
+    ///
+    /// # Errors
+    /// When the id belongs to another call, or the host is shutting down.
+    pub async fn start_workflow(&self, app: &Arc<App>, request: StartRequest) -> Result<Started, StartError> {
+        let program = app.program(&app.current());
+        let (name, arguments) = (request.name.clone(), request.arguments.clone());
+        let (new, existing) = self.start_or_find(&program, request).await?;
+        let id = new.claim().run().clone();
+        let Some(existing) = existing else { return Ok(Started { id, is_new: true }) };
+        match difference(&existing, &name, &arguments) {
+            None => Ok(Started { id, is_new: false }),
+            Some(existing) => Err(StartError::Conflict { id, existing }),
+        }
+    }
+
+    /// Starts a run, or finds the one that has its id.
+    pub(super) async fn start_or_find(
+        &self,
+        program: &Program,
+        request: StartRequest,
+    ) -> Result<(NewRun, Option<Existing>), StartError> {
+        if self.is_stopping() {
+            return Err(StartError::ShuttingDown);
+        }
+        self.lease.held().await;
+        let id = request.id.unwrap_or_else(WorkflowId::fresh);
+        let new = self.prepare_run(program, id, &request.name, request.arguments);
+        let ticket = self.journal.append(Entry::Start(Box::new(new.clone()))).await;
+        let landed = match ticket {
+            Ok(ticket) => ticket.durable().await,
+            Err(closed) => Err(closed),
+        };
+        match landed {
+            Ok(Landed::Written) => {}
+            Ok(Landed::Exists) => match self.existing(&new).await {
+                Some(existing) if !existing.is_this_start => return Ok((new, Some(existing))),
+                // The answer to this very start was lost, and it was sent again; or the row is gone since.
+                _ => {}
+            },
+            Ok(Landed::Refused(failure)) => return Err(StartError::Refused(failure)),
+            Ok(Landed::NotOwner) | Err(_) => return Err(StartError::ShuttingDown),
+        }
+        self.drive_new(&new);
+        Ok((new, None))
+    }
+
+    async fn existing(&self, new: &NewRun) -> Option<Existing> {
+        let mut backoff = Backoff::new("read a workflow");
+        loop {
+            match self.database.existing_run(new).await {
+                Ok(found) => return found,
+                Err(error) => backoff.wait(&error).await,
+            }
+        }
+    }
+
+    pub(super) fn prepare_run(&self, program: &Program, id: WorkflowId, name: &str, arguments: Arguments) -> NewRun {
+        let identity = self.identity();
+        let now = self.clock.now();
+        NewRun::new(
+            id,
+            &identity.incarnation,
+            &identity.executor,
+            (&program.app, &program.digest),
+            (name, arguments, now),
+        )
+    }
+}
+
+/// What is different in the run that exists, in words; `None` when it is the same call.
+fn difference(existing: &Existing, name: &str, arguments: &Arguments) -> Option<String> {
+    if existing.name != name {
+        return Some(format!("the workflow `{}`, not `{name}`", existing.name));
+    }
+    let stored = Arguments::from_stored(existing.inputs.as_deref(), existing.serialization.as_deref(), &[]);
+    match stored {
+        Ok(stored) if stored == *arguments => None,
+        Ok(stored) => {
+            let changed: Vec<String> = stored
+                .0
+                .keys()
+                .chain(arguments.0.keys().filter(|key| !stored.0.contains_key(*key)))
+                .filter(|key| stored.0.get(*key) != arguments.0.get(*key))
+                .map(|key| format!("`{key}`"))
+                .collect();
+            Some(format!("the same workflow with other arguments: {} differ", changed.join(", ")))
+        }
+        Err(_) => Some("the same workflow with arguments that this host cannot compare".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn existing(name: &str, arguments: serde_json::Value) -> Existing {
+        let inputs = Arguments::from_json(arguments).expect("an object").to_stored();
+        Existing {
+            name: name.into(),
+            inputs: Some(inputs),
+            serialization: Some("portable_json".into()),
+            is_this_start: false,
+        }
+    }
+
+    #[test]
+    fn the_difference_between_two_starts_is_told() {
+        let arguments = Arguments::from_json(json!({"a": 1, "b": 2})).expect("an object");
+        assert_eq!(difference(&existing("pay", json!({"b": 2, "a": 1})), "pay", &arguments), None);
+        let other = difference(&existing("pay", json!({"a": 1, "b": 3})), "pay", &arguments).expect("different");
+        assert_eq!(other, "the same workflow with other arguments: `b` differ");
+        let name = difference(&existing("refund", json!({})), "pay", &arguments).expect("different");
+        assert_eq!(name, "the workflow `refund`, not `pay`");
+    }
+}

@@ -1,0 +1,232 @@
+//! Running a transaction step: the body in an instance of its own, then the last flight.
+//!
+//! An attempt ends in one of few ways, and only one of them has an effect: the commit that holds the guest's SQL and the
+//! record. A conflict or a lost connection runs the body again, in a new instance and a new transaction. A failure of the
+//! guest rolls back first and is recorded by the journal after.
+
+use std::time::Duration;
+
+use super::Executor;
+use super::attempt::check_result;
+use crate::calls::{Guest, GuestLog, Interrupt, Phase, Program, StepCall, StepEnd, TransactionCalls};
+use crate::database::{Backoff, Flight, FlightEntry, GuestSession, NewRecord, SessionEnd, SqlFailure};
+use crate::failpoint;
+use crate::sandbox::{GuestEnd, Instance};
+use crate::workflow::{Failure, Isolation, RecordedResult, StepKind};
+
+/// How often a body is run again because of conflicts or lost connections. A guest can bring either about by itself, so
+/// there must be an end; with the back-off below it comes after half an hour of bad luck in a row.
+const MAX_RUNS: u32 = 200;
+
+/// The wait before the n-th run: nothing at first, since the other transaction is over; then up to ten seconds.
+const FIRST_WAIT: Duration = Duration::from_millis(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// What one run of the body came to.
+enum Run {
+    Done(StepEnd),
+    Again,
+}
+
+impl Executor {
+    /// Runs a transaction of a workflow until its record is durable or its failure is known.
+    pub(super) async fn run_transaction(
+        &self,
+        call: &StepCall<'_>,
+        isolation: Isolation,
+        read_only: bool,
+    ) -> Result<StepEnd, Interrupt> {
+        for run in 1..=MAX_RUNS {
+            if let Run::Done(end) = self.transaction_once(call, isolation, read_only).await? {
+                return Ok(end);
+            }
+            if self.is_stopping() {
+                return Err(Interrupt::ShuttingDown);
+            }
+            self.lease.held().await;
+            wait_before(run).await;
+        }
+        let text = format!("the transaction met conflicts or lost its connection {MAX_RUNS} times in a row");
+        let now = self.clock.now();
+        let result = RecordedResult::Failed(Failure::new("SqlError", "too_many_conflicts", text));
+        Ok(StepEnd { result, started_at: now, completed_at: now, is_recorded: false })
+    }
+
+    async fn transaction_once(
+        &self,
+        call: &StepCall<'_>,
+        isolation: Isolation,
+        read_only: bool,
+    ) -> Result<Run, Interrupt> {
+        let started_at = self.clock.now();
+        let run = Some(call.claim.run().clone());
+        let body = self.run_body(call.program, run, (call.name, call.arguments), isolation, read_only).await?;
+        let failed = |failure| StepEnd {
+            result: RecordedResult::Failed(failure),
+            started_at,
+            completed_at: self.clock.now(),
+            is_recorded: false,
+        };
+        let (session, json) = match body {
+            Body::Again => return Ok(Run::Again),
+            Body::Failed(failure) => return Ok(Run::Done(failed(failure))),
+            Body::Returned(session, json) => (session, json),
+        };
+        let result = RecordedResult::Output(json);
+        let completed_at = self.clock.now();
+        if read_only {
+            // Nothing to commit with it: the record rides with the journal. The commit only asks whether what was read
+            // was consistent.
+            return Ok(match session.commit(&Flight::default()).await {
+                SessionEnd::Committed => Run::Done(StepEnd { result, started_at, completed_at, is_recorded: false }),
+                SessionEnd::Failed(failure) => Run::Done(failed(sql_failure(&failure))),
+                SessionEnd::Retry | SessionEnd::ConnectionLost => Run::Again,
+                SessionEnd::NotOwner | SessionEnd::Exists => unreachable!("nothing was recorded in this flight"),
+            });
+        }
+        let record = NewRecord {
+            claim: call.claim.clone(),
+            app: call.program.app.clone(),
+            step: call.number,
+            name: call.name.into(),
+            digest: call.digest,
+            result: result.clone(),
+            child: None,
+            started_at,
+            completed_at,
+        };
+        let flight = Flight { entries: vec![FlightEntry::Record(Box::new(record))] };
+        match session.commit(&flight).await {
+            SessionEnd::Committed => Ok(Run::Done(StepEnd { result, started_at, completed_at, is_recorded: true })),
+            SessionEnd::Failed(failure) => Ok(Run::Done(failed(sql_failure(&failure)))),
+            SessionEnd::Retry | SessionEnd::ConnectionLost => Ok(Run::Again),
+            SessionEnd::NotOwner => Err(Interrupt::Lost),
+            SessionEnd::Exists => Err(Interrupt::Reload),
+        }
+    }
+
+    /// Runs a read-only transaction of a handler: not recorded, tried again like any other.
+    pub(super) async fn run_unrecorded(
+        &self,
+        program: &Program,
+        step: &str,
+        arguments: &str,
+    ) -> Result<String, Failure> {
+        let Some(StepKind::Transaction { isolation, .. }) = program.manifest.step(step).map(|step| &step.kind) else {
+            unreachable!("the handler has found the transaction `{step}` in the manifest");
+        };
+        for run in 1..=MAX_RUNS {
+            let body = self.run_body(program, None, (step, arguments), *isolation, true).await;
+            match body {
+                Ok(Body::Returned(session, json)) => match session.commit(&Flight::default()).await {
+                    SessionEnd::Committed => return Ok(json),
+                    SessionEnd::Failed(failure) => return Err(sql_failure(&failure)),
+                    _ => {}
+                },
+                Ok(Body::Failed(failure)) => return Err(failure),
+                Ok(Body::Again) => {}
+                Err(interrupt) => return Err(Failure::new("Error", "interrupted", interrupt.to_string())),
+            }
+            wait_before(run).await;
+        }
+        Err(Failure::new("SqlError", "too_many_conflicts", "the transaction met conflicts again and again"))
+    }
+
+    /// Runs the body in a transaction that is open when it returns.
+    async fn run_body(
+        &self,
+        program: &Program,
+        run: Option<crate::workflow::WorkflowId>,
+        (name, arguments): (&str, &str),
+        isolation: Isolation,
+        read_only: bool,
+    ) -> Result<Body, Interrupt> {
+        let app = self.apps.get(&program.app).ok_or(Interrupt::Lost)?;
+        let component = app.component(&program.digest, &self.database, &self.sandbox).await;
+        let component = component.map_err(|error| {
+            tracing::warn!("{error}");
+            Interrupt::Reload
+        })?;
+        let _slot = self.slots.step().await;
+        let session = self.open(app, isolation, read_only).await;
+        failpoint::hit("transaction.begun").await;
+        let log = GuestLog::new(app.name(), run.as_ref());
+        let phase = Phase::Transaction(Box::new(TransactionCalls { session, run }));
+        let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
+        let mut instance = Instance::new(&component, guest).await;
+        let end = instance.run_step(&name.to_owned(), &arguments.to_owned()).await;
+        let Phase::Transaction(calls) = instance.into_phase() else {
+            unreachable!("an instance keeps the phase that it was made for");
+        };
+        let session = calls.session;
+        let failure = match end {
+            _ if session.is_doomed() => {
+                session.rollback().await;
+                return Ok(Body::Again);
+            }
+            GuestEnd::Returned(Ok(json)) => match (session.first_failure(), check_result(&json)) {
+                (None, Ok(())) => return Ok(Body::Returned(Box::new(session), json)),
+                (Some(first), _) => failed_before(first),
+                (None, Err(failure)) => failure,
+            },
+            GuestEnd::Returned(Err(failure)) => failure,
+            GuestEnd::Panicked(text) => Failure::panic(&text),
+            GuestEnd::Limit(limit) => Failure::new("Limit", "limit", limit.to_string()),
+            GuestEnd::Broken(text) => Failure::new("Error", "broken", text),
+            GuestEnd::Interrupted(Interrupt::Forbidden(failure)) => failure,
+            GuestEnd::Interrupted(Interrupt::RunAgain) => {
+                session.rollback().await;
+                return Ok(Body::Again);
+            }
+            GuestEnd::Interrupted(other) => return Err(other),
+        };
+        session.rollback().await;
+        failpoint::hit("transaction.rolled_back").await;
+        Ok(Body::Failed(failure))
+    }
+
+    /// A database failure is never a step's: wait for the database.
+    async fn open(&self, app: &super::App, isolation: Isolation, read_only: bool) -> GuestSession {
+        let mut backoff = Backoff::new("begin a transaction");
+        loop {
+            match app.settings().sql.begin(isolation, read_only).await {
+                Ok(session) => return session,
+                Err(error) => backoff.wait(&error).await,
+            }
+        }
+    }
+}
+
+/// What the body came to.
+enum Body {
+    /// It succeeded; the transaction is open.
+    Returned(Box<GuestSession>, String),
+    /// It failed; the transaction is rolled back.
+    Failed(Failure),
+    /// It must be run again.
+    Again,
+}
+
+/// Postgres aborts a transaction at its first error. A body that returns `Ok` all the same has not noticed, and its
+/// commit would be a rollback.
+fn failed_before(first: &SqlFailure) -> Failure {
+    let mut failure = sql_failure(first);
+    failure.message = format!(
+        "the body returned `Ok` although a statement had failed, and nothing of it can be committed: {}",
+        failure.message
+    );
+    failure
+}
+
+fn sql_failure(failure: &SqlFailure) -> Failure {
+    let data = serde_json::json!({
+        "detail": failure.detail, "hint": failure.hint, "constraint": failure.constraint, "position": failure.position,
+    });
+    Failure { data: Some(data), ..Failure::new("SqlError", &failure.code, failure.message.clone()) }
+}
+
+async fn wait_before(run: u32) {
+    let wait = FIRST_WAIT.saturating_mul(1_u32.checked_shl(run - 1).unwrap_or(u32::MAX)).min(LONGEST_WAIT);
+    let jitter = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
+    tokio::time::sleep(wait.mul_f64(0.5 + jitter / 2.0)).await;
+}

@@ -1,0 +1,13 @@
+//! Staying alive in the eyes of others, and taking over from those who are not.
+//!
+//! Problem: hosts die without a word, and hosts that seem dead wake up. So a host holds a lease and renews it; past its
+//! lease it begins no effect; and whoever takes a dead host's runs changes the owner in the database first, so that a late
+//! waker can write nothing. What to do is decided by a pure function ([`plan`]); a thin loop carries it out. This module
+//! must not know wasm.
+
+mod lease;
+pub mod plan;
+mod watch;
+
+pub use lease::{Keeper, LEASE, Lease, acquire};
+pub use watch::watch;

@@ -1,0 +1,99 @@
+//! The thin loop: look, plan, act, again and again, until the process ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::plan::{Findings, Move, plan};
+use crate::database::{Backoff, DatabaseError};
+use crate::executor::{Executor, Identity};
+use crate::failpoint;
+use crate::workflow::AppName;
+
+/// The pause between two pages of a take-over: a thousand runs each, so a host that died with a hundred thousand costs the
+/// database a few seconds of attention and the runs that go on anyway next to nothing.
+const PAUSE_BETWEEN_PAGES: Duration = Duration::from_millis(20);
+
+/// Watches the other executors for ever, and at first takes what this executor's old incarnation left.
+pub async fn watch(executor: Arc<Executor>, every: Duration) {
+    let mut state = State { first_look_of: None, unfinished: false, last_forgot: None };
+    let mut backoff = Backoff::new("look after other hosts' workflows");
+    loop {
+        match look_and_act(&executor, &mut state).await {
+            Ok(()) => {
+                backoff = Backoff::new("look after other hosts' workflows");
+                tokio::time::sleep(every).await;
+            }
+            // Not clean: again, soon.
+            Err(error) => {
+                state.unfinished = true;
+                backoff.wait(&error).await;
+            }
+        }
+    }
+}
+
+struct State {
+    first_look_of: Option<Identity>,
+    unfinished: bool,
+    last_forgot: Option<Instant>,
+}
+
+async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(), DatabaseError> {
+    let identity = executor.identity();
+    let seen = state.first_look_of.as_ref().is_some_and(|seen| seen.incarnation == identity.incarnation);
+    let findings = Findings {
+        expired: executor.database().expired_executors(&identity.executor).await?,
+        lost_answers: executor.journal().take_lost_answers(),
+        unfinished: state.unfinished,
+        is_first_look: !seen,
+    };
+    // If anything below fails, the next look has to find its own runs again: an answer may have been lost.
+    state.unfinished = findings.lost_answers || findings.unfinished;
+    for action in plan(&identity.executor, &findings, state.last_forgot, Instant::now()) {
+        match action {
+            Move::TakeOver(dead) => take_over(executor, &identity, &dead).await?,
+            Move::AdoptOwn => adopt_own(executor, &identity).await?,
+            Move::Forget => {
+                executor.database().forget_executors().await?;
+                state.last_forgot = Some(Instant::now());
+            }
+        }
+    }
+    state.first_look_of = Some(identity);
+    state.unfinished = false;
+    Ok(())
+}
+
+async fn take_over(executor: &Arc<Executor>, identity: &Identity, dead: &str) -> Result<(), DatabaseError> {
+    let apps: Vec<AppName> = executor.apps().map(|app| app.name().clone()).collect();
+    let mut total = 0;
+    loop {
+        failpoint::hit("recovery.before_page").await;
+        let owner = (identity.executor.as_str(), &identity.incarnation);
+        let taken = executor.database().take_over(dead, &apps, owner).await?;
+        failpoint::hit("recovery.after_page").await;
+        if taken.is_empty() {
+            break;
+        }
+        total += taken.len();
+        executor.adopt(taken);
+        tokio::time::sleep(PAUSE_BETWEEN_PAGES).await;
+    }
+    if total > 0 {
+        let workflows = if total == 1 { "workflow" } else { "workflows" };
+        tracing::info!("recovering {total} unfinished {workflows} of executor `{dead}`");
+    }
+    Ok(())
+}
+
+async fn adopt_own(executor: &Arc<Executor>, identity: &Identity) -> Result<(), DatabaseError> {
+    let mut after = String::new();
+    loop {
+        let owner = (identity.executor.as_str(), &identity.incarnation);
+        let own = executor.database().own_runs(owner, &after).await?;
+        let Some(last) = own.last() else { return Ok(()) };
+        after = last.claim.run().as_str().to_owned();
+        executor.adopt(own);
+        tokio::time::sleep(PAUSE_BETWEEN_PAGES).await;
+    }
+}

@@ -1,0 +1,60 @@
+//! How a guest's function ended, told apart once and for all.
+
+use wasmtime::Trap;
+
+use super::limits::Limit;
+use crate::calls::{GuestLog, Interrupt};
+
+/// How a call into a guest ended.
+#[derive(Debug)]
+pub enum GuestEnd<T> {
+    /// It returned.
+    Returned(T),
+    /// A call of the host gave the instance up.
+    Interrupted(Interrupt),
+    /// It passed a limit. Another machine or another time may do better.
+    Limit(Limit),
+    /// It panicked, or did something else that it would do again in each replay.
+    Panicked(String),
+    /// The host could not run it.
+    Broken(String),
+}
+
+impl<T> GuestEnd<T> {
+    /// Reads wasmtime's answer.
+    pub(super) fn of(result: wasmtime::Result<T>, log: &GuestLog) -> Self {
+        let error = match result {
+            Ok(value) => return Self::Returned(value),
+            Err(error) => error,
+        };
+        if let Some(interrupt) = error.downcast_ref::<Interrupt>() {
+            return Self::Interrupted(interrupt.clone());
+        }
+        if let Some(limit) = error.downcast_ref::<Limit>() {
+            return Self::Limit(limit.clone());
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::StackOverflow) => Self::Limit(Limit::Stack),
+            Some(trap) => {
+                // A panic aborts with an "unreachable" trap; what it said was announced before, or printed.
+                let said = log.take_panic();
+                Self::Panicked(said.unwrap_or_else(|| format!("the guest trapped: {trap}")))
+            }
+            None => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+                Some(exit) => Self::Panicked(format!("the guest ended its process with status {}", exit.0)),
+                None => Self::Broken(format!("{error:#}")),
+            },
+        }
+    }
+
+    /// The same end with another value.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> GuestEnd<U> {
+        match self {
+            Self::Returned(value) => GuestEnd::Returned(f(value)),
+            Self::Interrupted(interrupt) => GuestEnd::Interrupted(interrupt),
+            Self::Limit(limit) => GuestEnd::Limit(limit),
+            Self::Panicked(text) => GuestEnd::Panicked(text),
+            Self::Broken(text) => GuestEnd::Broken(text),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The arguments of a workflow: one JSON object by parameter name, stored in the shape that DBOS calls `portable_json`.
+//!
+//! Callers of other languages may pass positional arguments; the manifest's order of parameters gives them names.
+
+use serde_json::{Map, Value, json};
+
+use super::manifest::Parameter;
+
+/// Arguments by parameter name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Arguments(pub Map<String, Value>);
+
+/// Arguments that do not fit a workflow or cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentsError {
+    /// Not a JSON object.
+    #[error("arguments must be a JSON object by parameter name, but {0} came")]
+    NotAnObject(String),
+    /// A required one is not there.
+    #[error("the argument `{0}` is missing; expected are: {1}")]
+    Missing(String, String),
+    /// One that no parameter takes.
+    #[error("there is no parameter `{0}`; expected are: {1}")]
+    Unknown(String, String),
+    /// More positional arguments than parameters.
+    #[error("{came} positional arguments came for {expected} parameters")]
+    TooMany {
+        /// How many parameters there are.
+        expected: usize,
+        /// How many arguments came.
+        came: usize,
+    },
+    /// Stored by another SDK in a serialization that only that SDK reads.
+    #[error(
+        "the inputs are stored as `{0}`, which this host cannot read; start the workflow with portable serialization"
+    )]
+    Foreign(String),
+    /// Stored text that is not what `portable_json` says.
+    #[error("the stored inputs are not portable JSON: {0}")]
+    Malformed(String),
+}
+
+impl Arguments {
+    /// Takes a JSON value from outside.
+    ///
+    /// # Errors
+    /// When it is not an object.
+    pub fn from_json(value: Value) -> Result<Self, ArgumentsError> {
+        match value {
+            Value::Object(map) => Ok(Self(map)),
+            Value::Array(_) => Err(ArgumentsError::NotAnObject("an array".into())),
+            other => Err(ArgumentsError::NotAnObject(format!("`{other}`"))),
+        }
+    }
+
+    /// Checks names against the parameters: none missing, none unknown.
+    ///
+    /// # Errors
+    /// The first argument that is missing or unknown, with the list of what is expected.
+    pub fn check(&self, parameters: &[Parameter]) -> Result<(), ArgumentsError> {
+        let names = || match parameters {
+            [] => "none".into(),
+            some => some.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
+        };
+        if let Some(missing) = parameters.iter().find(|p| p.required && !self.0.contains_key(&p.name)) {
+            return Err(ArgumentsError::Missing(missing.name.clone(), names()));
+        }
+        match self.0.keys().find(|key| parameters.iter().all(|p| p.name != **key)) {
+            Some(unknown) => Err(ArgumentsError::Unknown(unknown.clone(), names())),
+            None => Ok(()),
+        }
+    }
+
+    /// The stored form.
+    #[must_use]
+    pub fn to_stored(&self) -> String {
+        json!({"positionalArgs": [], "namedArgs": self.0}).to_string()
+    }
+
+    /// Reads the stored form, giving positional arguments the names of `parameters`.
+    ///
+    /// # Errors
+    /// When another serialization was used, the text is malformed, or there are more arguments than parameters.
+    pub fn from_stored(
+        text: Option<&str>,
+        serialization: Option<&str>,
+        parameters: &[Parameter],
+    ) -> Result<Self, ArgumentsError> {
+        if serialization != Some("portable_json") {
+            return Err(ArgumentsError::Foreign(serialization.unwrap_or("an unnamed serialization").into()));
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Stored {
+            // Left out or null: none. `dbos.enqueue_workflow` writes null.
+            positional_args: Option<Vec<Value>>,
+            named_args: Option<Map<String, Value>>,
+        }
+        let stored: Stored =
+            serde_json::from_str(text.unwrap_or("{}")).map_err(|error| ArgumentsError::Malformed(error.to_string()))?;
+        let positional = stored.positional_args.unwrap_or_default();
+        let (expected, came) = (parameters.len(), positional.len());
+        if came > expected {
+            return Err(ArgumentsError::TooMany { expected, came });
+        }
+        let mut map = stored.named_args.unwrap_or_default();
+        map.extend(parameters.iter().map(|p| p.name.clone()).zip(positional));
+        Ok(Self(map))
+    }
+
+    /// The arguments as JSON text, as they cross to the guest.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters() -> Vec<Parameter> {
+        ["name", "note"].map(|name| Parameter { name: name.into(), schema: json!({}), required: true }).into()
+    }
+
+    #[test]
+    fn positional_and_named_arguments_meet_in_one_object() {
+        let stored = r#"{"positionalArgs":["Mike"],"namedArgs":{"note":"hi"}}"#;
+        let arguments = Arguments::from_stored(Some(stored), Some("portable_json"), &parameters()).unwrap();
+        assert_eq!(arguments.to_json(), r#"{"name":"Mike","note":"hi"}"#);
+        assert_eq!(arguments.check(&parameters()), Ok(()));
+        let again = Arguments::from_stored(Some(&arguments.to_stored()), Some("portable_json"), &parameters());
+        assert_eq!(again, Ok(arguments));
+    }
+
+    #[test]
+    fn missing_and_null_arguments_are_none() {
+        for stored in ["{}", r#"{"positionalArgs":null,"namedArgs":null}"#] {
+            assert_eq!(Arguments::from_stored(Some(stored), Some("portable_json"), &[]), Ok(Arguments::default()));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let text = |json: Value| Arguments::from_json(json).unwrap().check(&parameters()).unwrap_err().to_string();
+        assert_eq!(text(json!({"name": 1})), "the argument `note` is missing; expected are: `name`, `note`");
+        assert_eq!(
+            text(json!({"name": 1, "note": 2, "nme": 3})),
+            "there is no parameter `nme`; expected are: `name`, `note`"
+        );
+        assert!(Arguments::from_json(json!([1])).unwrap_err().to_string().ends_with("an array came"));
+    }
+
+    #[test]
+    fn foreign_serializations_and_too_many_arguments_are_refused() {
+        let pickled = Arguments::from_stored(Some("gASV"), Some("py_pickle"), &[]).unwrap_err().to_string();
+        assert!(pickled.contains("`py_pickle`") && pickled.contains("portable"), "{pickled}");
+        let three = r#"{"positionalArgs":[1,2,3]}"#;
+        let error = Arguments::from_stored(Some(three), Some("portable_json"), &parameters()).unwrap_err();
+        assert_eq!(error, ArgumentsError::TooMany { expected: 2, came: 3 });
+    }
+}

@@ -1,0 +1,95 @@
+//! Why an operation failed, as guests see it and as records keep it.
+//!
+//! A failure crosses many borders (step, workflow, parent, another SDK's client) and must come out of each as it went
+//! in. So there is one type for it, and one encoding: the `portable_json` error object of DBOS.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A failed operation: the `portable_json` error of DBOS, with what a communicator's retry policy needs to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The class of the error, for programs.
+    pub name: String,
+    /// What happened, for people.
+    pub message: String,
+    /// A stable code or an SQLSTATE.
+    #[serde(default)]
+    pub code: Option<Value>,
+    /// Anything more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+    /// False: a communicator that failed with this is not tried again.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub retryable: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `skip_serializing_if` passes a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+impl Failure {
+    /// A failure of the class `name` with a stable `code`.
+    #[must_use]
+    pub fn new(name: &str, code: &str, message: impl Into<String>) -> Self {
+        Self { name: name.into(), message: message.into(), code: Some(code.into()), data: None, retryable: true }
+    }
+
+    /// The same, and no retry policy tries again.
+    #[must_use]
+    pub fn not_retryable(mut self) -> Self {
+        self.retryable = false;
+        self
+    }
+
+    /// A call that the phase does not grant.
+    #[must_use]
+    pub fn wrong_phase(call: &str, belongs_to: &str) -> Self {
+        Self::new("PhaseError", "wrong_phase", format!("{call} is only available in {belongs_to}")).not_retryable()
+    }
+
+    /// The guest panicked.
+    #[must_use]
+    pub fn panic(message: &str) -> Self {
+        Self::new("Panic", "panic", message)
+    }
+
+    /// Reads the stored form. What another program wrote in another shape is kept as the message, never lost.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_else(|_| Self::new("Error", "unreadable_error", text))
+    }
+
+    /// The stored form.
+    #[must_use]
+    pub fn to_stored(&self) -> String {
+        serde_json::to_string(self).expect("strings and JSON values always serialize")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stored_form_is_the_portable_error_object() {
+        let failure = Failure::new("SqlError", "23505", "duplicate key");
+        assert_eq!(failure.to_stored(), r#"{"name":"SqlError","message":"duplicate key","code":"23505"}"#);
+        assert_eq!(Failure::from_stored(&failure.to_stored()), failure);
+        let stop = failure.not_retryable();
+        assert_eq!(Failure::from_stored(&stop.to_stored()), stop);
+    }
+
+    #[test]
+    fn errors_of_other_sdks_are_read_and_unreadable_ones_kept() {
+        let python = Failure::from_stored(r#"{"name":"ValueError","message":"no","code":null,"data":[1]}"#);
+        assert_eq!((python.name.as_str(), python.message.as_str()), ("ValueError", "no"));
+        assert_eq!(Failure::from_stored("gASV").message, "gASV");
+    }
+}

@@ -1,0 +1,26 @@
+//! The words of the domain: ids, statuses, failures, history, retry, manifests.
+//!
+//! Everything here is a value or a pure function of values, so that what must be exact can be tested without a
+//! database, a clock or a guest. This module must not know tokio, Postgres or wasm.
+
+mod arguments;
+mod digest;
+mod failure;
+mod history;
+mod id;
+mod manifest;
+mod retry;
+mod route;
+mod status;
+mod time;
+
+pub use arguments::{Arguments, ArgumentsError};
+pub use digest::{ComponentDigest, OperationDigest};
+pub use failure::Failure;
+pub use history::{Divergence, History, Operation, OperationKind, Record, RecordedResult};
+pub use id::{AppName, InvalidName, StepNumber, WorkflowId};
+pub use manifest::{Isolation, Manifest, ManifestError, Parameter, RouteEntry, StepEntry, StepKind, WorkflowEntry};
+pub use retry::{AttemptBackoff, RetryPolicy};
+pub use route::{Method, PathPattern};
+pub use status::Status;
+pub use time::{EpochMs, WorkflowTime};

@@ -1,0 +1,127 @@
+//! The routes of an app: methods and path patterns, and whether two patterns can match one path.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// The methods that a route can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Makes something.
+    Post,
+    /// Replaces.
+    Put,
+    /// Changes.
+    Patch,
+    /// Removes.
+    Delete,
+}
+
+impl Method {
+    /// The method as it stands in a request.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A path like `/greeting/{name}`: literal segments, and placeholders that match one segment each.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PathPattern(String);
+
+impl PathPattern {
+    /// Checks a pattern.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong: no leading slash, braces that are not a whole segment, a placeholder that
+    /// occurs twice, or a path that is the host's own.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err(format!("path `{text}` must begin with `/`"));
+        };
+        let mut seen = Vec::new();
+        for segment in rest.split('/') {
+            match placeholder(segment) {
+                Some("") => return Err(format!("path `{text}` has a placeholder without a name")),
+                Some(name) if seen.contains(&name) => {
+                    return Err(format!("path `{text}` has the placeholder `{name}` twice"));
+                }
+                Some(name) => seen.push(name),
+                None if segment.contains(['{', '}', '*']) => {
+                    return Err(format!("path `{text}`: a placeholder is a whole segment, like `/greeting/{{name}}`"));
+                }
+                None => {}
+            }
+        }
+        match rest.split('/').next() {
+            Some("workflows") => Err(format!("path `{text}`: `/workflows` is the host's own")),
+            _ => Ok(Self(text.into())),
+        }
+    }
+
+    /// The pattern as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True when both match the same paths: placeholders count by place, not by name.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let shape = |text: &str| -> Vec<Option<String>> {
+            text.split('/').map(|s| placeholder(s).is_none().then(|| s.to_owned())).collect()
+        };
+        shape(&self.0) == shape(&other.0)
+    }
+}
+
+fn placeholder(segment: &str) -> Option<&str> {
+    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+    (!name.contains(['{', '}', '*'])).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_checked() {
+        for good in ["/", "/a", "/greeting/{name}", "/{a}/b/{c}/"] {
+            assert!(PathPattern::parse(good).is_ok(), "{good}");
+        }
+        for (bad, reason) in [
+            ("a", "must begin with `/`"),
+            ("/a{b}", "a whole segment"),
+            ("/{}", "without a name"),
+            ("/{a}/{a}", "twice"),
+            ("/{*rest}", "a whole segment"),
+            ("/workflows/x", "the host's own"),
+        ] {
+            let error = PathPattern::parse(bad).unwrap_err();
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_of_placeholders_do_not_tell_patterns_apart() {
+        let parse = |text| PathPattern::parse(text).unwrap();
+        assert!(parse("/a/{x}").is_same_as(&parse("/a/{y}")));
+        assert!(!parse("/a/{x}").is_same_as(&parse("/a/b")));
+        assert!(!parse("/a").is_same_as(&parse("/a/")));
+    }
+}

@@ -1,0 +1,54 @@
+//! A Python with the real `dbos` package, which the tests compare this host with.
+//!
+//! This module must not know what is compared.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use crate::project::Project;
+use crate::{apt, shell};
+
+/// The version whose tables and behaviour this host keeps to.
+const DBOS: &str = "3.4.0";
+
+/// When this returns, the Python that it names can import `dbos`.
+pub(crate) fn ensure(project: &Project) -> Result<PathBuf> {
+    let _lock = project.lock("python")?;
+    let environment = project.cache.join(format!("python-dbos-{DBOS}"));
+    let python = environment.join("bin/python");
+    // Written last: an environment cannot be built elsewhere and renamed, its programs have its path in them. It names
+    // the Python that it was made for, because an environment does not outlive an update of that.
+    let complete = environment.join("complete");
+    let version = system_python()?;
+    if fs::read_to_string(&complete).is_ok_and(|made_for| made_for == version) {
+        return Ok(python);
+    }
+    shell::say(&format!("making a Python environment with dbos {DBOS}, once"));
+    if environment.exists() {
+        fs::remove_dir_all(&environment).with_context(|| format!("remove `{}`", environment.display()))?;
+    }
+    shell::run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &format!("dbos=={DBOS}")]);
+    shell::run(pip.stdin(Stdio::null()))?;
+    fs::write(&complete, version).with_context(|| format!("write `{}`", complete.display()))?;
+    Ok(python)
+}
+
+/// Makes sure of a `python3` that can make environments, and says which it is.
+fn system_python() -> Result<String> {
+    let can_make_environments = || {
+        let mut python = Command::new("python3");
+        python.args(["-c", "import ensurepip, sys, venv; print(sys.executable, sys.version)"]);
+        let output = python.stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    if let Some(version) = can_make_environments() {
+        return Ok(version);
+    }
+    apt::install(&["python3", "python3-venv"])?;
+    can_make_environments().context("make a Python environment: `python3` has no `venv` after installing it")
+}
