@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::app::ComponentError;
 use super::drive::too_many_attempts;
 use super::{App, Executor};
 use crate::calls::{Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, WaitFor};
-use crate::database::{Attempt, Claim, FinalOutcome, NewRun};
+use crate::database::{Attempt, Backoff, Claim, FinalOutcome, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
@@ -88,9 +89,14 @@ impl Executor {
         let Some(app) = self.apps.get(name) else {
             return AttemptEnd::Failed(format!("this host does not serve the app `{name}`"));
         };
-        let component = match app.component(version, &self.database, &self.sandbox).await {
-            Ok(component) => component,
-            Err(error) => return AttemptEnd::Failed(error.to_string()),
+        let mut backoff = Backoff::new("load a component");
+        let component = loop {
+            match app.component(version, &self.database, &self.sandbox).await {
+                Ok(component) => break component,
+                // The database's state is nothing that the run could be blamed for.
+                Err(ComponentError::Database(error)) => backoff.wait(&error).await,
+                Err(error) => return AttemptEnd::Failed(error.to_string()),
+            }
         };
         failpoint::hit("attempt.before_instance").await;
         match prepared.name.strip_prefix("temp:").map(str::to_owned) {

@@ -126,10 +126,12 @@ impl Executor {
         self.apps.values()
     }
 
-    /// The journal; asked whether answers were lost.
+    /// True once after something happened that may have left a run of this host without anybody who drives it: an
+    /// answer of the journal was lost, or a run was given up before its end.
     #[must_use]
-    pub fn journal(&self) -> &Journal {
-        &self.journal
+    pub fn take_doubt(&self) -> bool {
+        let lost_answers = self.journal.take_lost_answers();
+        self.runs.take_abandoned() || lost_answers
     }
 
     /// Who this process is now.

@@ -1,6 +1,7 @@
 //! The runs that this process drives, and those who wait for their ends.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -27,11 +28,30 @@ struct Entry {
 
 /// The runs (lifetime: the process).
 #[derive(Debug, Default)]
-pub(super) struct Registry(Arc<Mutex<HashMap<WorkflowId, Entry>>>);
+pub(super) struct Registry(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    runs: Mutex<HashMap<WorkflowId, Entry>>,
+    /// Somebody stopped driving a run that has not ended: lost, or because of a bug. Whoever looks finds the runs that
+    /// are still this host's, and drives them again.
+    abandoned: AtomicBool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkflowId, Entry>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Registry {
     fn lock(&self) -> MutexGuard<'_, HashMap<WorkflowId, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
+    }
+
+    /// True once after a run was given up before its end.
+    pub(super) fn take_abandoned(&self) -> bool {
+        self.0.abandoned.swap(false, Ordering::SeqCst)
     }
 
     /// Enters a run. `None`: it is being driven already.
@@ -58,7 +78,7 @@ impl Registry {
 /// A run that is being driven. However the driving ends, a panic included, those who wait are told.
 #[derive(Debug)]
 pub(super) struct Driven {
-    registry: Arc<Mutex<HashMap<WorkflowId, Entry>>>,
+    registry: Arc<Shared>,
     run: WorkflowId,
     news: News,
 }
@@ -72,9 +92,13 @@ impl Driven {
 
 impl Drop for Driven {
     fn drop(&mut self) {
-        let entry = self.registry.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+        let news = std::mem::replace(&mut self.news, News::LookElsewhere);
+        let entry = self.registry.lock().remove(&self.run);
+        if news == News::LookElsewhere {
+            self.registry.abandoned.store(true, Ordering::SeqCst);
+        }
         if let Some(entry) = entry {
-            entry.news.send_replace(std::mem::replace(&mut self.news, News::LookElsewhere));
+            entry.news.send_replace(news);
         }
     }
 }

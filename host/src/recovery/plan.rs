@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 pub struct Findings {
     /// Executors whose lease is over.
     pub expired: Vec<String>,
-    /// Answers of the journal were lost since the last look.
-    pub lost_answers: bool,
+    /// A run of this host may be without anybody who drives it.
+    pub doubt: bool,
     /// The last take-over did not come to its end.
     pub unfinished: bool,
     /// This host has just become who it is.
@@ -36,7 +36,7 @@ pub fn plan(own: &str, findings: &Findings, last_forgot: Option<Instant>, now: I
     if findings.is_first_look {
         moves.push(Move::TakeOver(own.into()));
     }
-    if findings.lost_answers || findings.unfinished {
+    if findings.doubt || findings.unfinished {
         moves.push(Move::AdoptOwn);
     }
     moves.extend(findings.expired.iter().filter(|id| *id != own).cloned().map(Move::TakeOver));
@@ -66,12 +66,11 @@ mod tests {
     }
 
     #[test]
-    fn lost_answers_and_an_unfinished_take_over_make_it_look_at_its_own() {
+    fn doubt_and_an_unfinished_take_over_make_it_look_at_its_own() {
         let now = Instant::now();
-        for findings in [
-            Findings { lost_answers: true, ..Findings::default() },
-            Findings { unfinished: true, ..Findings::default() },
-        ] {
+        for findings in
+            [Findings { doubt: true, ..Findings::default() }, Findings { unfinished: true, ..Findings::default() }]
+        {
             assert_eq!(plan("a", &findings, Some(now), now), [Move::AdoptOwn]);
         }
     }

@@ -43,12 +43,12 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
     let seen = state.first_look_of.as_ref().is_some_and(|seen| seen.incarnation == identity.incarnation);
     let findings = Findings {
         expired: executor.database().expired_executors(&identity.executor).await?,
-        lost_answers: executor.journal().take_lost_answers(),
+        doubt: executor.take_doubt(),
         unfinished: state.unfinished,
         is_first_look: !seen,
     };
     // If anything below fails, the next look has to find its own runs again: an answer may have been lost.
-    state.unfinished = findings.lost_answers || findings.unfinished;
+    state.unfinished = findings.doubt || findings.unfinished;
     for action in plan(&identity.executor, &findings, state.last_forgot, Instant::now()) {
         match action {
             Move::TakeOver(dead) => take_over(executor, &identity, &dead).await?,
