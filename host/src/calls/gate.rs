@@ -121,7 +121,7 @@ impl Gate {
     /// Everything that must be true before an effect begins.
     async fn before_effect(&mut self) -> Result<(), Interrupt> {
         self.settle().await?;
-        self.services.may_act().await?;
+        self.services.may_act(&self.claim).await?;
         failpoint::hit("gate.before_effect").await;
         Ok(())
     }

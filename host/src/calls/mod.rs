@@ -12,6 +12,7 @@ mod guest;
 mod interrupt;
 mod log;
 mod outbound;
+mod requests;
 mod services;
 mod sleep;
 mod sql;

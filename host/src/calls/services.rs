@@ -73,8 +73,9 @@ pub trait Services: Send + Sync {
     /// The journal.
     fn journal(&self) -> &Journal;
 
-    /// Returns when an effect may begin: the lease holds and the host is not shutting down.
-    fn may_act(&self) -> BoxFuture<'_, Result<(), Interrupt>>;
+    /// Returns when an effect of a run may begin: the host is not shutting down, its lease holds, and the claim was made
+    /// under this lease.
+    fn may_act<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), Interrupt>>;
 
     /// Runs a step in an instance of its own, with the attempts that its policy allows.
     fn run_step<'a>(&'a self, call: StepCall<'a>) -> BoxFuture<'a, Result<StepEnd, Interrupt>>;

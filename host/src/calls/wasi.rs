@@ -20,6 +20,7 @@ use super::bindings;
 use super::clocks::{Guarded, GuardedClock};
 use super::guest::Guest;
 use super::log::GuestLog;
+use super::requests;
 use crate::workflow::WorkflowTime;
 
 /// A line of output that is longer than this is written in pieces.
@@ -47,11 +48,12 @@ where
 {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // The clock replaces the one that was just defined.
+    // What a phase may forbid replaces what was just defined.
     linker.allow_shadowing(true);
     wasmtime_wasi::p2::bindings::clocks::monotonic_clock::add_to_linker::<T, GuardedClock>(linker, |state| {
         Guarded::of(state.as_mut())
     })?;
+    requests::guard(linker)?;
     linker.allow_shadowing(false);
     bindings::Guest::add_to_linker::<T, wasmtime::component::HasSelf<Guest>>(linker, T::as_mut)
 }

@@ -18,7 +18,7 @@ pub(crate) fn of(config: &Config) -> Result<String, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    // Two hosts that that start at once in one folder make different ones; the first file stays, and both read it.
+    // Two hosts that start at once in one folder make different ones; the first file stays, and both read it.
     let id = format!("host-{}", uuid::Uuid::new_v4().simple());
     let id = id[..17].to_owned();
     std::fs::create_dir_all(&config.state).map_err(failed)?;

@@ -132,6 +132,19 @@ async fn serve(
         .map_err(|error| Failure::to("serve HTTP").because(error))?;
     tracing::info!("listening on http://{}", server.address());
 
+    until_told_to_stop(opened, executor, sandbox, keeper, server, shutdown).await;
+    Ok(())
+}
+
+/// Serves, and does everything that a host does beside that, until a signal; then lets what runs come to an end.
+async fn until_told_to_stop(
+    opened: &Opened,
+    executor: Arc<Executor>,
+    sandbox: Sandbox,
+    keeper: Keeper,
+    server: Server,
+    shutdown: Shutdown,
+) {
     let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper));
     let background = [
         tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3)),
@@ -163,7 +176,6 @@ async fn serve(
     if keeping.await.is_err() {
         tracing::debug!("the lease was not ended; it runs out by itself");
     }
-    Ok(())
 }
 
 /// Stores the component and makes it current if the app has never had it. Returns the current one.
@@ -210,28 +222,14 @@ async fn app(config: &Config, opened: &Opened, name: &AppName, current: Arc<Comp
     Ok(App::new(AppSettings { name: name.clone(), env, outbound, sql }, current))
 }
 
-/// Keeps the lease until the host stops; becomes another executor when somebody else has taken the identity.
+/// Keeps the lease until the host stops.
 async fn keep_identity(executor: Arc<Executor>, mut keeper: Keeper) {
     let database = executor.database().clone();
-    loop {
-        tokio::select! {
-            () = keeper.keep(&database) => {}
-            () = executor.stopped() => return keeper.release().await,
-        }
-        let old = executor.identity().executor;
-        tracing::error!("another process has become the executor `{old}`; its workflows are run there");
-        let mut backoff = crate::database::Backoff::new("become another executor");
-        loop {
-            match keeper.become_another(&database, &old).await {
-                Ok(identity) => {
-                    tracing::warn!("this host is the executor `{}` now", identity.executor);
-                    executor.change_identity(identity);
-                    break;
-                }
-                Err(error) => backoff.wait(&error).await,
-            }
-        }
+    tokio::select! {
+        () = keeper.keep(&database, |identity| executor.change_identity(identity)) => {}
+        () = executor.stopped() => {}
     }
+    keeper.release().await;
 }
 
 /// Starts new runs on what was deployed last, also by another host.

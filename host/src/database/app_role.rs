@@ -196,7 +196,8 @@ fn setup_sql(database: &str, role: &str, password: &str) -> String {
     let (database, name) = (quoted(database), quoted(role));
     let literal = role.replace('\'', "''");
     format!(
-        "DO $$ BEGIN
+        "SELECT pg_advisory_xact_lock(hashtextextended('dbos_host.app_role', 0));
+DO $$ BEGIN
   IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '{literal}') THEN
     CREATE ROLE {name};
   END IF;

@@ -63,6 +63,12 @@ impl Claim {
         &self.run
     }
 
+    /// True when this incarnation made the claim. A claim of an earlier one is over: the lease that it stood on lapsed.
+    #[must_use]
+    pub fn is_of(&self, incarnation: &Incarnation) -> bool {
+        self.token.strip_prefix(incarnation.as_str()).is_some_and(|rest| rest.starts_with(':'))
+    }
+
     pub(super) fn token(&self) -> &str {
         &self.token
     }
@@ -71,5 +77,17 @@ impl Claim {
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Claim({})", self.run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_belongs_to_the_incarnation_that_made_it() {
+        let (first, second) = (Incarnation::fresh(), Incarnation::fresh());
+        let claim = Claim::new(WorkflowId::stored("a"), &first.token());
+        assert!(claim.is_of(&first) && !claim.is_of(&second));
     }
 }

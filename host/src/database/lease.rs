@@ -86,6 +86,34 @@ impl LeaseConnection {
         Ok(if renewed == 1 { Renewal::Until(asked + self.duration) } else { Renewal::Superseded })
     }
 
+    /// The executor.
+    #[must_use]
+    pub fn executor(&self) -> &str {
+        &self.executor
+    }
+
+    /// Begins a new incarnation of the same executor. `None`: another process is the executor now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn reincarnate(&mut self, incarnation: &Incarnation) -> Result<Option<Instant>, DatabaseError> {
+        let asked = Instant::now();
+        let changed = self
+            .client
+            .execute(
+                "UPDATE dbos_host.executor
+                    SET incarnation = $4, lease_expires_at = clock_timestamp() + $3::float8 * interval '1 second'
+                  WHERE executor_id = $1 AND incarnation IN ($2, $4)",
+                &[&self.executor, &self.incarnation.as_str(), &self.duration.as_secs_f64(), &incarnation.as_str()],
+            )
+            .await?;
+        if changed == 0 {
+            return Ok(None);
+        }
+        self.incarnation = incarnation.clone();
+        Ok(Some(asked + self.duration))
+    }
+
     /// A connection for the same incarnation after the old one was lost: it takes the lock if it is free, and goes on
     /// without it if not (the server may not have noticed yet that the old session is gone).
     ///

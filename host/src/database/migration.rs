@@ -78,7 +78,8 @@ pub enum Readiness {
 
 /// Looks whether the database is up to date, and changes nothing. For commands that only read.
 ///
-/// # Errors As [`migrate`], for a database that it would refuse. Unlike it, this does not wait for an SDK that is
+/// # Errors
+/// As [`migrate`], for a database that it would refuse. Unlike it, this does not wait for an SDK that is
 /// just migrating the database, and calls schema `dbos` too old then.
 pub async fn check(client: &Client) -> Result<Readiness, MigrationError> {
     let steps = plan(&find(client).await?, HOST_MIGRATIONS)?;
@@ -90,7 +91,8 @@ pub async fn check(client: &Client) -> Result<Readiness, MigrationError> {
 /// After an error, or when the future is dropped, each migration is applied as a whole or not at all; calling it
 /// again goes on from there.
 ///
-/// # Errors If schema `dbos` is older than what this host needs (it cannot be brought forward from here), if schema
+/// # Errors
+/// If schema `dbos` is older than what this host needs (it cannot be brought forward from here), if schema
 /// `dbos_host` is newer than this host or was made by other migrations, if the lock cannot be had, or if the database
 /// refuses.
 pub async fn migrate(client: &mut Client) -> Result<Report, MigrationError> {

@@ -63,6 +63,7 @@ pub struct Existing {
     pub is_this_start: bool,
 }
 
+// What a deleted run of the same id has left behind is replaced: other clients delete without knowing every table.
 // A row that exists is left as it is: the first start wins, whoever sent it. `creator_xid` tells a start whose answer
 // was lost that the row is its own.
 const START: &str = "
@@ -75,7 +76,9 @@ WITH created AS (
       RETURNING workflow_uuid
 ), input AS (
     INSERT INTO dbos.workflow_input (workflow_uuid, inputs) SELECT workflow_uuid, $7 FROM created
-      ON CONFLICT DO NOTHING
+      ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs
+), leftover AS (
+    DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
 )
 SELECT (SELECT count(*) FROM created) > 0";
 
@@ -107,7 +110,9 @@ WITH fence AS (
       RETURNING workflow_uuid
 ), input AS (
     INSERT INTO dbos.workflow_input (workflow_uuid, inputs) SELECT workflow_uuid, $7 FROM created
-      ON CONFLICT DO NOTHING
+      ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs
+), leftover AS (
+    DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
 )
 SELECT (SELECT count(*) FROM fence) > 0, (SELECT count(*) FROM record) > 0, (SELECT count(*) FROM created) > 0";
 

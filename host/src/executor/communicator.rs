@@ -22,6 +22,7 @@ impl Executor {
         let mut attempt = 1;
         let result = loop {
             failpoint::hit("communicator.before_attempt").await;
+            self.may_begin(call.claim).await?;
             let failure = match self.communicator_once(call, timeout).await? {
                 Ok(json) => break RecordedResult::Output(json),
                 Err(failure) => failure,
@@ -38,7 +39,6 @@ impl Executor {
                 () = self.clock.sleep(wait) => {}
                 () = self.stopped() => return Err(Interrupt::ShuttingDown),
             }
-            self.lease.held().await;
             attempt += 1;
         };
         Ok(StepEnd { result, started_at, completed_at: self.clock.now(), is_recorded: false })

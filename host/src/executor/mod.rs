@@ -27,6 +27,7 @@ pub use handler::HandlerError;
 pub use slots::SlotCounts;
 pub use start::{StartError, Started};
 
+use crate::calls::Interrupt;
 use crate::clock::Clock;
 use crate::database::{Claim, Database, Incarnation, Journal, TakenRun};
 use crate::recovery::Lease;
@@ -144,6 +145,17 @@ impl Executor {
     /// their instances find out at their next write.
     pub fn change_identity(&self, identity: Identity) {
         *self.identity.write().unwrap_or_else(std::sync::PoisonError::into_inner) = identity;
+    }
+
+    /// Returns when an effect of the run may begin. A host past its lease may have lost the run already; its writes would
+    /// be refused, but an effect on the outside cannot be taken back.
+    async fn may_begin(&self, claim: &Claim) -> Result<(), Interrupt> {
+        tokio::select! {
+            biased;
+            () = self.stopped() => return Err(Interrupt::ShuttingDown),
+            () = self.lease.held() => {}
+        }
+        if claim.is_of(&self.identity().incarnation) { Ok(()) } else { Err(Interrupt::Lost) }
     }
 
     /// Drives runs that this host has taken over. Those that it drives already are left alone.

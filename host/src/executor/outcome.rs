@@ -50,6 +50,15 @@ impl Executor {
     /// As [`Self::outcome_of`], for a run that waits: it keeps its instance for a short wait only, and not while others
     /// have none.
     pub(super) async fn outcome_or_park(&self, run: &WorkflowId) -> Result<Option<Outcome>, Interrupt> {
+        // The outcome that is there already comes first, however long the look at the database takes: a run that was
+        // made again because its wait is over must not be parked again, or it would be for ever while others wait.
+        if self.runs.follow(run).is_none() {
+            match self.look_up(run).await {
+                None => return Ok(None),
+                Some(Some(outcome)) => return Ok(Some(outcome)),
+                Some(None) => {}
+            }
+        }
         tokio::select! {
             biased;
             outcome = self.outcome_of(run) => Ok(outcome),

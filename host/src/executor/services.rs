@@ -7,7 +7,7 @@ use super::Executor;
 use super::start::StartError;
 use crate::calls::{Interrupt, Program, Services, StartRequest, StepCall, StepEnd};
 use crate::clock::Clock;
-use crate::database::{Journal, NewRun, Outcome};
+use crate::database::{Claim, Journal, NewRun, Outcome};
 use crate::workflow::{Arguments, EpochMs, Failure, StepKind, WorkflowId};
 
 impl Services for Executor {
@@ -19,17 +19,8 @@ impl Services for Executor {
         &self.journal
     }
 
-    fn may_act(&self) -> BoxFuture<'_, Result<(), Interrupt>> {
-        async {
-            // A host past its lease may have lost the run already; its writes would be refused, but an effect on the
-            // outside cannot be taken back.
-            tokio::select! {
-                biased;
-                () = self.stopped() => Err(Interrupt::ShuttingDown),
-                () = self.lease.held() => Ok(()),
-            }
-        }
-        .boxed()
+    fn may_act<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), Interrupt>> {
+        self.may_begin(claim).boxed()
     }
 
     fn run_step<'a>(&'a self, call: StepCall<'a>) -> BoxFuture<'a, Result<StepEnd, Interrupt>> {

@@ -63,7 +63,7 @@ impl Executor {
             return Err(StartError::ShuttingDown);
         }
         self.lease.held().await;
-        let id = request.id.unwrap_or_else(WorkflowId::fresh);
+        let id = request.id.unwrap_or_else(fresh_id);
         let new = self.prepare_run(program, id, &request.name, request.arguments);
         let ticket = self.journal.append(Entry::Start(Box::new(new.clone()))).await;
         let landed = match ticket {
@@ -107,6 +107,11 @@ impl Executor {
     }
 }
 
+/// A new id, unlike every other and later than the ones before it: keys in the order of time keep index pages warm.
+fn fresh_id() -> WorkflowId {
+    WorkflowId::stored(&uuid::Uuid::now_v7().to_string())
+}
+
 /// What is different in the run that exists, in words; `None` when it is the same call.
 fn difference(existing: &Existing, name: &str, arguments: &Arguments) -> Option<String> {
     if existing.name != name {
@@ -143,6 +148,12 @@ mod tests {
             serialization: Some("portable_json".into()),
             is_this_start: false,
         }
+    }
+
+    #[test]
+    fn fresh_ids_are_ordered_by_time() {
+        let ids: Vec<_> = (0..100).map(|_| fresh_id()).collect();
+        assert!(ids.is_sorted());
     }
 
     #[test]

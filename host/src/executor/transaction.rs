@@ -40,11 +40,8 @@ impl Executor {
             if let Run::Done(end) = self.transaction_once(call, isolation, read_only).await? {
                 return Ok(end);
             }
-            if self.is_stopping() {
-                return Err(Interrupt::ShuttingDown);
-            }
-            self.lease.held().await;
             wait_before(run).await;
+            self.may_begin(call.claim).await?;
         }
         let text = format!("the transaction met conflicts or lost its connection {MAX_RUNS} times in a row");
         let now = self.clock.now();

@@ -70,40 +70,49 @@ pub async fn acquire(
 }
 
 impl Keeper {
-    /// Renews the lease for ever, three times in its duration. Returns only when another process has taken the identity.
-    pub async fn keep(&mut self, database: &Database) {
+    /// Renews the lease for ever, three times in its duration. Where this process cannot go on as who it was, it becomes
+    /// somebody else: `changed` is told before anybody may rely on the lease again.
+    ///
+    /// A lease that lapsed, because the process was stopped or the database away, is not simply renewed. Others may have
+    /// taken runs in the meantime, ended them, and recorded effects that an instance here is about to begin. So it starts
+    /// a new incarnation, whose claims are new: every run that is still here is claimed again and replayed, and the
+    /// instances of the old one begin nothing.
+    pub async fn keep(&mut self, database: &Database, changed: impl Fn(Identity)) {
         let mut backoff = Backoff::new("renew the lease");
         loop {
             tokio::time::sleep(self.duration / 3).await;
             failpoint::hit("lease.before_renewal").await;
-            loop {
-                match self.connection.renew().await {
-                    Ok(Renewal::Until(until)) => {
-                        self.until.send_replace(until);
-                        backoff = Backoff::new("renew the lease");
-                        break;
-                    }
-                    Ok(Renewal::Superseded) => return,
-                    Err(error) => {
-                        backoff.wait(&error).await;
-                        if let Err(error) = self.connection.reconnect(database).await {
-                            tracing::debug!("cannot connect for the lease: {error}");
-                        }
-                    }
+            while let Err(error) = self.renew(database, &changed).await {
+                backoff.wait(&error).await;
+                if let Err(error) = self.connection.reconnect(database).await {
+                    tracing::debug!("cannot connect for the lease: {error}");
                 }
             }
+            backoff = Backoff::new("renew the lease");
         }
     }
 
-    /// Continues as another executor, after the identity was taken.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn become_another(&mut self, database: &Database, old: &str) -> Result<Identity, DatabaseError> {
-        let (identity, keeper, lease) = acquire(database, &another(old), self.duration).await?;
+    async fn renew(&mut self, database: &Database, changed: &impl Fn(Identity)) -> Result<(), DatabaseError> {
+        let lapsed = Instant::now() >= *self.until.borrow();
+        if !lapsed && let Renewal::Until(until) = self.connection.renew().await? {
+            self.until.send_replace(until);
+            return Ok(());
+        }
+        let executor = self.connection.executor().to_owned();
+        let incarnation = Incarnation::fresh();
+        if let Some(until) = self.connection.reincarnate(&incarnation).await? {
+            tracing::warn!("the lease of the executor `{executor}` lapsed; its workflows are claimed anew");
+            changed(Identity { executor, incarnation });
+            self.until.send_replace(until);
+            return Ok(());
+        }
+        tracing::error!("another process has become the executor `{executor}`; its workflows are run there");
+        let (identity, keeper, lease) = acquire(database, &another(&executor), self.duration).await?;
+        tracing::warn!("this host is the executor `{}` now", identity.executor);
         self.connection = keeper.connection;
+        changed(identity);
         self.until.send_replace(*lease.0.borrow());
-        Ok(identity)
+        Ok(())
     }
 
     /// Ends the lease, so that others take what is left without waiting.

@@ -66,24 +66,19 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
 
 async fn take_over(executor: &Arc<Executor>, identity: &Identity, dead: &str) -> Result<(), DatabaseError> {
     let apps: Vec<AppName> = executor.apps().map(|app| app.name().clone()).collect();
-    let mut total = 0;
     loop {
         failpoint::hit("recovery.before_page").await;
         let owner = (identity.executor.as_str(), &identity.incarnation);
         let taken = executor.database().take_over(dead, &apps, owner).await?;
         failpoint::hit("recovery.after_page").await;
         if taken.is_empty() {
-            break;
+            return Ok(());
         }
-        total += taken.len();
+        let workflows = if taken.len() == 1 { "workflow" } else { "workflows" };
+        tracing::info!("recovering {} unfinished {workflows} of executor `{dead}`", taken.len());
         executor.adopt(taken);
         tokio::time::sleep(PAUSE_BETWEEN_PAGES).await;
     }
-    if total > 0 {
-        let workflows = if total == 1 { "workflow" } else { "workflows" };
-        tracing::info!("recovering {total} unfinished {workflows} of executor `{dead}`");
-    }
-    Ok(())
 }
 
 async fn adopt_own(executor: &Arc<Executor>, identity: &Identity) -> Result<(), DatabaseError> {

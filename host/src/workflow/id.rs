@@ -48,12 +48,6 @@ impl WorkflowId {
         Self(text.into())
     }
 
-    /// A new id, unlike every other and later than the ones before it.
-    #[must_use]
-    pub fn fresh() -> Self {
-        Self(uuid::Uuid::now_v7().to_string().into())
-    }
-
     /// The id that a child has by default: `<parent>-<step number>`, as in DBOS.
     ///
     /// # Errors
@@ -180,11 +174,5 @@ mod tests {
     fn a_child_is_named_after_parent_and_step() {
         let parent = WorkflowId::parse("order-7").unwrap();
         assert_eq!(parent.child(StepNumber::FIRST.next().unwrap()).unwrap().as_str(), "order-7-2");
-    }
-
-    #[test]
-    fn fresh_ids_are_ordered_by_time() {
-        let ids: Vec<_> = (0..100).map(|_| WorkflowId::fresh()).collect();
-        assert!(ids.is_sorted());
     }
 }

@@ -5,10 +5,9 @@
 --
 -- No table here has a foreign key into schema `dbos`. It would put triggers on shared tables, and it was measured: 15
 -- to 25 % of the rows per second of a batch that writes 100 digests. A DBOS client may delete a run without knowing
--- of these tables, so rows can outlive their run. That is harmless as long as their writers keep two rules: a row
--- that is found under the key is overwritten, never trusted, when a *new* record or run is written under the same id;
--- and the host deletes, now and then and in small portions, the rows whose `workflow_uuid` is not in
--- `dbos.workflow_status` any more.
+-- of these tables, so rows can outlive their run. That is harmless as long as their writers keep one rule: a row
+-- that is found under the key is overwritten or deleted, never trusted, when a *new* record or run is written under the
+-- same id.
 
 DO $$
 BEGIN

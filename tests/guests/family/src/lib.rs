@@ -1,0 +1,24 @@
+//! Parents that wait for their children. A parent that kept what it needs to run while it waits would leave none for
+//! its child.
+
+use dbos_guest::prelude::*;
+
+#[transaction]
+fn grow(name: &str) -> String {
+    format!("{name} has grown")
+}
+
+#[workflow]
+fn child(name: &str) -> Result<String> {
+    grow(name)
+}
+
+#[workflow]
+fn parent(name: &str) -> Result<String> {
+    child(&format!("the child of {name}"))
+}
+
+#[workflow]
+fn grandparent(name: &str) -> Result<String> {
+    parent(&format!("the child of {name}"))
+}

@@ -1,0 +1,63 @@
+//! Few steps, so that a test can say at which of them something is to happen: one transaction at each isolation level,
+//! a request between two transactions, a parent with a child.
+//!
+//! Each effect leaves something that a test can count. A transaction leaves a row in `effects`, whose table has no key,
+//! so that an effect that happens twice is two rows. A communicator leaves a request to `OUTSIDE_URL`.
+
+use dbos_guest::prelude::*;
+
+fn leave_a_row(run: &str, step: &str) -> Result<u64> {
+    sql::execute("INSERT INTO effects (run, step) VALUES ($1, $2)", params![run, step])
+}
+
+#[transaction]
+fn write_serializable(run: &str, step: &str) -> Result<u64> {
+    leave_a_row(run, step)
+}
+
+#[transaction(isolation = "repeatable read")]
+fn write_repeatable_read(run: &str, step: &str) -> Result<u64> {
+    leave_a_row(run, step)
+}
+
+#[transaction(isolation = "read committed")]
+fn write_read_committed(run: &str, step: &str) -> Result<u64> {
+    leave_a_row(run, step)
+}
+
+/// Sends one request, and is not tried again.
+#[communicator]
+fn tell(run: &str) -> Result<String> {
+    let url = env::var("OUTSIDE_URL")?;
+    http::post(format!("{url}/tell")).json(&json!({ "run": run }))?.send()?.error_for_status()?.text()
+}
+
+#[workflow]
+fn serializable(run: &str) -> Result<u64> {
+    write_serializable(run, "only")
+}
+
+#[workflow]
+fn repeatable_read(run: &str) -> Result<u64> {
+    write_repeatable_read(run, "only")
+}
+
+#[workflow]
+fn read_committed(run: &str) -> Result<u64> {
+    write_read_committed(run, "only")
+}
+
+/// Two transactions with a request between them.
+#[workflow]
+fn write_tell_write(run: &str) -> Result<String> {
+    write_serializable(run, "before")?;
+    let answer = tell(run)?;
+    write_serializable(run, "after")?;
+    Ok(answer)
+}
+
+/// Has a child that writes.
+#[workflow]
+fn parent(run: &str) -> Result<u64> {
+    serializable(run)
+}

@@ -1,0 +1,1 @@
+CREATE TABLE written (text text NOT NULL);

@@ -1,0 +1,146 @@
+//! `migrate`: the app's own tables, once each, all or nothing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use dbos_host_tests::{Database, HostBuilder, TestPostgres};
+
+/// An app with a folder of migrations that a test fills.
+struct App {
+    database: Database,
+    builder: HostBuilder,
+}
+
+impl App {
+    async fn new() -> Self {
+        let database = TestPostgres::shared().fresh_database().await;
+        let builder = HostBuilder::new("family").database(&database);
+        let app = Self { database, builder };
+        fs::create_dir(app.folder()).expect("a folder");
+        app
+    }
+
+    /// The folder that is taken if the configuration names none.
+    fn folder(&self) -> PathBuf {
+        self.builder.folder().join("migrations")
+    }
+
+    fn write(&self, name: &str, sql: &str) {
+        fs::write(self.folder().join(name), sql).expect("write a migration");
+    }
+
+    async fn migrate(&self) -> Output {
+        self.builder.output(&["migrate"]).await
+    }
+
+    /// What a `migrate` that must fail says.
+    async fn refused(&self) -> String {
+        let output = self.migrate().await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(output.stdout.is_empty(), "what failed is not completed");
+        said
+    }
+
+    async fn tables(&self) -> Vec<String> {
+        let query = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+                     ORDER BY 1";
+        self.database.query(query, &[]).await.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+fn assert_completed(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("Completed schema migration\n"), "{said}");
+}
+
+#[tokio::test]
+async fn files_are_applied_in_their_order_and_once_each() {
+    let app = App::new().await;
+    app.write("002_b.sql", "INSERT INTO a VALUES (2);");
+    app.write("001_a.sql", "CREATE TABLE a (n int);\nINSERT INTO a VALUES (1);");
+    app.write("notes.txt", "This is no SQL.");
+    assert_completed(&app.migrate().await);
+    assert_completed(&app.migrate().await);
+    app.write("003_c.sql", "INSERT INTO a VALUES (3);");
+    assert_completed(&app.migrate().await);
+    assert_eq!(app.database.count("SELECT sum(n * 10 ^ n)::bigint FROM a", &[]).await, 3210);
+    let owner = "SELECT count(*) FROM pg_tables WHERE tablename = 'a' AND tableowner LIKE 'dbos_%_family'";
+    assert_eq!(app.database.count(owner, &[]).await, 1, "the table is the app's own");
+}
+
+#[tokio::test]
+async fn two_at_once_apply_everything_once() {
+    let app = App::new().await;
+    app.write("001_a.sql", "CREATE TABLE a (n int);");
+    for n in 2..10 {
+        app.write(&format!("00{n}_more.sql"), "INSERT INTO a VALUES (1);");
+    }
+    let (one, two, three) = tokio::join!(app.migrate(), app.migrate(), app.migrate());
+    for output in [one, two, three] {
+        assert_completed(&output);
+    }
+    assert_eq!(app.database.count("SELECT count(*) FROM a", &[]).await, 8);
+}
+
+#[tokio::test]
+async fn a_file_that_was_changed_after_it_was_applied_is_refused() {
+    let app = App::new().await;
+    app.write("001_a.sql", "CREATE TABLE a (n int);");
+    assert_completed(&app.migrate().await);
+    app.write("001_a.sql", "CREATE TABLE a (n bigint);");
+    app.write("002_b.sql", "CREATE TABLE b (n int);");
+    let said = app.refused().await;
+    assert!(said.contains("`001_a.sql` was changed after it was applied"), "{said}");
+    assert!(said.contains("hint: restore it and put the change into a new file behind it"), "{said}");
+    assert_eq!(app.tables().await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_file_that_fails_is_named_with_its_line_and_leaves_nothing() {
+    let app = App::new().await;
+    app.write("001_a.sql", "CREATE TABLE a (n int);");
+    app.write("002_b.sql", "CREATE TABLE b (n int);\n\nCREATE TABLE c (n int);\nINSERT INTO nowhere VALUES (1);\n");
+    app.write("003_c.sql", "CREATE TABLE d (n int);");
+    let said = app.refused().await;
+    let expected =
+        "`002_b.sql` line 4: relation \"nowhere\" does not exist (SQLSTATE 42P01); nothing of this file was applied";
+    assert!(said.contains(expected), "{said}");
+    assert_eq!(app.tables().await, ["a"], "the file before it is applied, nothing of it and nothing behind it");
+    app.write("002_b.sql", "CREATE TABLE b (n int);");
+    assert_completed(&app.migrate().await);
+    assert_eq!(app.tables().await, ["a", "b", "d"]);
+}
+
+#[tokio::test]
+async fn a_file_cannot_reach_the_systems_tables() {
+    let app = App::new().await;
+    app.write("001_a.sql", "DELETE FROM dbos.workflow_status;");
+    let said = app.refused().await;
+    assert!(said.contains("`001_a.sql`") && said.contains("(SQLSTATE 42501)"), "{said}");
+}
+
+#[tokio::test]
+async fn commands_of_other_tools_run_after_the_files_and_find_the_database() {
+    let app = App::new().await;
+    app.write("001_a.sql", "CREATE TABLE a (n int);");
+    let commands = "database:\n  migrate:\n    - 'test -n \"$DATABASE_URL\" && pwd > where'\n    - 'cp where there'";
+    let builder = app.builder.clone().config(commands);
+    assert_completed(&builder.output(&["migrate"]).await);
+    let here = builder.folder().canonicalize().expect("the folder is there");
+    let there = fs::read_to_string(builder.folder().join("there")).expect("both commands ran, in their order");
+    assert_eq!(there.trim_end(), here.display().to_string());
+    assert_eq!(app.tables().await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_command_that_fails_is_told() {
+    let app = App::new().await;
+    let builder = app.builder.clone().config("database:\n  migrate:\n    - exit 7");
+    let output = builder.output(&["migrate"]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("failed to run `exit 7`\n  because it ended with exit status: 7"), "{said}");
+}

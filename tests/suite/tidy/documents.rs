@@ -1,0 +1,179 @@
+//! The documents say what is so: links lead somewhere, names stand where they are said to stand, and tables that repeat
+//! the code agree with it. What belongs to one machine, or goes stale by itself, does not come in.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use dbos_host_tests::programs;
+
+use super::report;
+use super::source::{File, files, line_of, sources};
+
+/// Words that must not be in any text, with the reason. Written in pieces, so that this file does not have them itself.
+const BANNED: [(&str, &str); 6] = [
+    (concat!("crates", ".io"), REGISTRY),
+    (concat!("pypi", ".org"), REGISTRY),
+    (concat!("pythonhosted", ".org"), REGISTRY),
+    (concat!("npmjs", ".org"), REGISTRY),
+    (concat!("proxy.golang", ".org"), REGISTRY),
+    (concat!("/work", "/"), MACHINE),
+];
+
+/// The same for documents only: tests may make such paths up.
+const BANNED_IN_DOCUMENTS: [(&str, &str); 2] = [(concat!("/root", "/"), MACHINE), (concat!("/home", "/"), MACHINE)];
+
+const REGISTRY: &str = "say `registry` or name the package; which host it comes from is the reader's configuration";
+const MACHINE: &str = "write a path relative to the repository, or `~/…`; this one is a path of one machine";
+
+fn documents() -> Vec<&'static File> {
+    let documents: Vec<&File> = files().iter().filter(|file| is_document(&file.path)).collect();
+    let names: BTreeSet<&str> = documents.iter().map(|file| file.path.as_str()).collect();
+    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        assert!(names.contains(name), "`{name}` is missing");
+    }
+    documents
+}
+
+fn is_document(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "md")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(programs::source(path)).unwrap_or_else(|error| panic!("`{path}` cannot be read: {error}"))
+}
+
+/// The links of a document that lead into the repository: where they stand, their text, the file.
+fn links(document: &File) -> Vec<(usize, &str, String)> {
+    let text = &document.text;
+    let folder = Path::new(&document.path).parent().expect("a file is in a folder");
+    let starts = text.match_indices("](").map(|(at, mark)| (at, at + mark.len()));
+    let links = starts.filter_map(|(at, start)| {
+        let target = text[start..].split(')').next()?.split('#').next()?;
+        let label = text[..at].rsplit('[').next()?;
+        let inside = !target.is_empty() && !target.contains("://");
+        inside.then(|| (line_of(text, at), label, folder.join(target).to_string_lossy().into_owned()))
+    });
+    links.collect()
+}
+
+/// What stands between single backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+/// The cells of the tables' rows behind a heading.
+fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("there is no heading `{}`", heading.trim()));
+    let lines = section.lines().skip(1).take_while(|line| !line.starts_with("## "));
+    let tables = lines.filter(|line| line.starts_with("| `"));
+    tables.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+/// The parts of the host that the map in ARCHITECTURE.md has.
+pub(super) fn parts_on_the_map() -> BTreeSet<String> {
+    let text = read("ARCHITECTURE.md");
+    let files = rows(&text, "\n## The map").into_iter().map(|row| row[0].trim_matches('`').to_owned());
+    let parts = files.filter_map(|file| Some(file.strip_prefix("host/src/")?.trim_end_matches(['/']).to_owned()));
+    parts.map(|part| part.trim_end_matches(".rs").to_owned()).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut found = Vec::new();
+    for document in documents() {
+        for (line, label, target) in links(document) {
+            let at = format!("{}:{line} [{label}]", document.path);
+            let path = programs::source(&target);
+            let Ok(text) = std::fs::read_to_string(&path) else {
+                if !path.is_dir() {
+                    found.push(format!("{at}: `{target}` does not exist"));
+                }
+                continue;
+            };
+            // A label that is a name of the code must still be found where the link leads.
+            let name = label.strip_prefix('`').and_then(|label| label.strip_suffix('`'));
+            let name = name.and_then(|name| name.trim_end_matches("()").rsplit("::").next());
+            if let Some(name) = name.filter(|name| !name.contains(['/', '.']) && !text.contains(*name)) {
+                found.push(format!("{at}: `{target}` has no `{name}` any more"));
+            }
+        }
+    }
+    report("correct the link, or what it is about", &found);
+}
+
+#[test]
+fn files_that_documents_name_exist() {
+    let mut found = Vec::new();
+    for name in ["README.md", "ARCHITECTURE.md"] {
+        let text = read(name);
+        let paths = quoted(&text).filter(|word| {
+            let extension = Path::new(word).extension().and_then(|extension| extension.to_str());
+            word.contains('/')
+                && !word.contains(['*', ' ', '<', '~'])
+                && matches!(extension, Some("rs" | "sql" | "wit" | "md"))
+        });
+        let exists = |path: &str| ["", "host/src/"].iter().any(|top| programs::source(top).join(path).exists());
+        found.extend(paths.filter(|path| !exists(path)).map(|path| format!("{name}: `{path}`")));
+    }
+    report("neither the repository nor `host/src` has this file; name the one that has its job now", &found);
+}
+
+#[test]
+fn the_readme_has_every_configuration_key_with_its_default() {
+    let source = read("host/src/cli/config/keys.rs");
+    let (_, list) = source.split_once("KEYS: &[Key] = &[").expect("the list of keys");
+    let list = list.split("\n];").next().expect("its end").replace("Key {", "key(").replace("shape: Shape::Map,", "");
+    // Each key is a path, a default and what it is for, in this order.
+    let keys = list.split(['(']).skip(1).filter_map(|key| {
+        let mut texts = key.split('"').skip(1).step_by(2);
+        Some((texts.next()?.to_owned(), texts.next()?.replace('`', "")))
+    });
+    let keys: BTreeSet<(String, String)> = keys.collect();
+    let readme = read("README.md");
+    let documented = rows(&readme, "\n## Configuration").into_iter().map(|row| {
+        let plain = |cell: &str| cell.replace('`', "");
+        (plain(row[0]), plain(row[1]))
+    });
+    let documented: BTreeSet<(String, String)> = documented.collect();
+    assert!(keys.len() > 10, "the list of keys could not be read");
+    let missing: Vec<_> = keys.difference(&documented).collect();
+    let wrong: Vec<_> = documented.difference(&keys).collect();
+    assert!(
+        missing.is_empty() && wrong.is_empty(),
+        "the table under `Configuration` in README.md must have the keys of `cli/config/keys.rs`\n  missing: {missing:?}\n  \
+         not in the code: {wrong:?}"
+    );
+}
+
+#[test]
+fn every_point_of_a_crash_is_told() {
+    let mut points = BTreeSet::new();
+    for source in sources().iter().filter(|source| source.path.starts_with("host/src/")) {
+        for (start, end) in [("failpoint::hit(\"", "\""), ("true) => \"", "\""), ("false) => \"", "\"")] {
+            let places = source.text.split(start).skip(1).filter_map(|rest| rest.split(end).next());
+            points.extend(places.filter(|name| name.contains('.')).map(str::to_owned));
+        }
+    }
+    let text = read("ARCHITECTURE.md");
+    let told: BTreeSet<String> = rows(&text, "\n## What happens at a crash")
+        .iter()
+        .flat_map(|row| quoted(row[0]).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(
+        points, told,
+        "each fail point of the host needs its row in ARCHITECTURE.md: what is in the database there, and what the next owner does"
+    );
+}
+
+#[test]
+fn banned_words_stay_out() {
+    let mut found = Vec::new();
+    for file in files() {
+        let more = BANNED_IN_DOCUMENTS.iter().filter(|_| is_document(&file.path));
+        for (word, why) in BANNED.iter().chain(more) {
+            let places = file.text.match_indices(word);
+            found.extend(places.map(|(at, _)| format!("{}:{} `{word}`: {why}", file.path, line_of(&file.text, at))));
+        }
+    }
+    report("these words must not be in the repository", &found);
+}
