@@ -47,7 +47,7 @@ const DBOS_SCHEMA: &str = include_str!("schema/dbos_125.sql");
 /// The migrations of schema `dbos_host`, the first one being version 1. A new file is a new line at the end.
 const HOST_MIGRATIONS: &[&str] = &[include_str!("schema/dbos_host_001.sql"), include_str!("schema/dbos_host_002.sql")];
 
-/// What [`migrate`] did.
+/// What `migrate` did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The migrations that this process applied, in order. Empty when the database was up to date, or when others
@@ -67,12 +67,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// Whether a host can work on a database, as [`check`] finds it.
+/// Whether a host can work on a database, as `check` finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// Both schemas are what this host needs.
     Ready,
-    /// [`migrate`] has something to do.
+    /// `migrate` has something to do.
     NeedsMigration,
 }
 

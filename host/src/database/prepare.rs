@@ -7,7 +7,7 @@ impl Database {
     /// Migrates both schemas of the system database.
     ///
     /// # Errors
-    /// As [`migration::migrate`].
+    /// If the database does not answer, or cannot be migrated: see [`MigrationError`].
     pub async fn migrate(&self) -> Result<Report, MigrationError> {
         let mut client = self.own_client().await.map_err(unreachable)?;
         migration::migrate(&mut client).await
@@ -16,7 +16,7 @@ impl Database {
     /// Whether a host can work on the database; changes nothing.
     ///
     /// # Errors
-    /// As [`migration::check`].
+    /// If the database does not answer, or is one that this host cannot work on.
     pub async fn readiness(&self) -> Result<Readiness, MigrationError> {
         let client = self.own_client().await.map_err(unreachable)?;
         migration::check(&client).await

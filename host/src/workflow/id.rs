@@ -116,7 +116,7 @@ impl AppName {
     /// Checks a name from the configuration.
     ///
     /// # Errors
-    /// As [`check_name`].
+    /// Says which of the rules for names the text breaks.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         check_name("app name", text)?;
         Ok(Self(text.into()))

@@ -88,7 +88,7 @@ fn is_conflict(code: &SqlState) -> bool {
 /// What is mostly absent is boxed, to keep the many results small that carry no failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlFailure {
-    /// An SQLSTATE, or one of [`HostCode`].
+    /// An SQLSTATE, or one of `HostCode`.
     pub code: String,
     /// What happened.
     pub message: String,
