@@ -99,7 +99,10 @@ impl Gate {
     }
 
     /// Waits until every record that the guest has seen is durable.
-    async fn settle(&mut self) -> Result<(), Interrupt> {
+    ///
+    /// # Errors
+    /// When the instance must be given up.
+    pub async fn settle(&mut self) -> Result<(), Interrupt> {
         for ticket in std::mem::take(&mut self.open) {
             self.check(ticket.durable().await)?;
         }
@@ -250,14 +253,15 @@ impl Gate {
             name: name.into(),
             arguments: json!({ "id": id, "arguments": arguments.0 }),
         };
+        // Before a number is taken: what fails without a record must leave no gap in the numbers.
+        let child = match chosen.map_or_else(|| self.run().child(self.history.next_step()), Ok) {
+            Ok(child) => child,
+            Err(error) => return Ok(Err(Failure::new("Error", "invalid_id", error.to_string()))),
+        };
         let (number, found) = self.take(&operation)?;
         if let Some(record) = found {
             return Ok(record.child.ok_or_else(|| Failure::new("Error", "no_child", "the record names no child")));
         }
-        let child = match chosen.map_or_else(|| self.run().child(number), Ok) {
-            Ok(child) => child,
-            Err(error) => return Ok(Err(Failure::new("Error", "invalid_id", error.to_string()))),
-        };
         self.before_effect().await?;
         let mut new = self.services.new_run(&self.program, child.clone(), name, arguments);
         let mut record = self.new_record(number, &operation, RecordedResult::Output("null".into()));
@@ -292,6 +296,10 @@ impl Gate {
     /// # Errors
     /// When the instance is given up, as it is in a long wait.
     pub async fn outcome(&mut self, id: &str) -> Answer<String> {
+        let child = match WorkflowId::parse(id) {
+            Ok(child) => child,
+            Err(error) => return Ok(Err(Failure::new("Error", "invalid_id", error.to_string()))),
+        };
         let operation =
             Operation { kind: OperationKind::Outcome, name: "DBOS.getResult".into(), arguments: json!({ "id": id }) };
         let (number, found) = self.take(&operation)?;
@@ -299,7 +307,6 @@ impl Gate {
             return Ok(answer(record.result));
         }
         self.before_effect().await?;
-        let child = WorkflowId::stored(id);
         let started_at = self.services.clock().now();
         let result = match self.services.wait_for_outcome(&child).await? {
             Some(Outcome::Success(output)) => RecordedResult::Output(output),

@@ -9,11 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::Level;
 
 use super::bindings::imports::log;
-use super::guest::Guest;
+use super::guest::{Guest, unwind};
 use crate::workflow::{AppName, WorkflowId};
 
 /// The longest line, in bytes; what is longer is cut with a mark. Log stores cut at about this size too.
 const MAX_LINE: usize = 64 * 1024;
+
+/// How much is held behind an open ticket, in bytes: a guest that logs in a loop must not fill the host's memory. Beyond
+/// it a workflow's `log` waits for its tickets; what it prints to stdout, which cannot wait, is dropped with a mark.
+const MAX_HELD: usize = 1024 * 1024;
 
 /// What becomes of a line that is written now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,8 @@ struct Inner {
     show_replayed: bool,
     mode: Mode,
     held: Vec<(Level, String)>,
+    held_bytes: usize,
+    dropped: u64,
     panic: Option<String>,
 }
 
@@ -47,6 +53,8 @@ impl GuestLog {
             show_replayed: false,
             mode: Mode::Print,
             held: Vec::new(),
+            held_bytes: 0,
+            dropped: 0,
             panic: None,
         })))
     }
@@ -76,7 +84,12 @@ impl GuestLog {
         let mut inner = self.lock();
         match inner.mode {
             Mode::Print => inner.print(level, &text),
-            Mode::Hold => inner.held.push((level, text)),
+            Mode::Hold if inner.held_bytes > 2 * MAX_HELD => inner.dropped += 1,
+            Mode::Hold => {
+                // The line itself, and what it costs to keep a line.
+                inner.held_bytes += text.len() + 64;
+                inner.held.push((level, text));
+            }
             Mode::Drop if inner.show_replayed => inner.print(level, &text),
             Mode::Drop => {}
         }
@@ -109,6 +122,16 @@ impl GuestLog {
         for (level, text) in std::mem::take(&mut inner.held) {
             inner.print(level, &text);
         }
+        inner.held_bytes = 0;
+        let dropped = std::mem::take(&mut inner.dropped);
+        if dropped > 0 {
+            inner.print(Level::WARN, &format!("{dropped} lines were dropped: too many at once"));
+        }
+    }
+
+    /// True when so much is held that the guest should wait.
+    fn is_full(&self) -> bool {
+        self.lock().held_bytes > MAX_HELD
     }
 
     /// The message with which the guest announced that it would abort.
@@ -141,6 +164,11 @@ impl log::Host for Guest {
             log::Level::Error => Level::ERROR,
         };
         self.log.line(level, message);
+        if self.log.is_full()
+            && let Some(gate) = self.gate()
+        {
+            unwind(gate.settle().await)?;
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use tracing::Level;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
@@ -168,14 +168,17 @@ impl Pollable for Lines {
 
 impl OutputStream for Lines {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.rest.extend_from_slice(&bytes);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            self.emit(&line[..end]);
+        // More than `check_write` allowed: a guest that does so is broken or wants to keep the host busy in one call.
+        if bytes.len() > LINE_BUFFER {
+            return Err(StreamError::trap("more was written than the stream had room for"));
         }
-        if self.rest.len() > LINE_BUFFER {
-            let line = std::mem::take(&mut self.rest);
-            self.emit(&line);
+        let mut pieces = bytes.split(|byte| *byte == b'\n').peekable();
+        while let Some(piece) = pieces.next() {
+            self.rest.extend_from_slice(piece);
+            if pieces.peek().is_some() || self.rest.len() > LINE_BUFFER {
+                let line = std::mem::take(&mut self.rest);
+                self.emit(&line);
+            }
         }
         Ok(())
     }

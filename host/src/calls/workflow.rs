@@ -33,11 +33,7 @@ impl workflow::Host for Guest {
     async fn outcome(&mut self, id: String) -> wasmtime::Result<Result<String, types::Failure>> {
         let answer = match self.act() {
             Phase::Workflow(gate) => unwind(gate.outcome(&id).await)?,
-            Phase::Handler(calls) => match calls.services.outcome(&WorkflowId::stored(&id)).await {
-                Some(Outcome::Success(json)) => Ok(json),
-                Some(Outcome::Failed(_, failure)) => Err(failure),
-                None => Err(no_such_workflow(&id)),
-            },
+            Phase::Handler(calls) => calls.outcome(&id).await,
             _ => Err(Failure::wrong_phase("workflow.outcome", "a workflow or a handler")),
         };
         Ok(answer.map_err(Into::into))
@@ -55,6 +51,15 @@ impl workflow::Host for Guest {
 }
 
 impl HandlerCalls {
+    async fn outcome(&self, id: &str) -> Result<String, Failure> {
+        let run = WorkflowId::parse(id).map_err(|error| Failure::new("Error", "invalid_id", error.to_string()))?;
+        match self.services.outcome(&run).await {
+            Some(Outcome::Success(json)) => Ok(json),
+            Some(Outcome::Failed(_, failure)) => Err(failure),
+            None => Err(no_such_workflow(id)),
+        }
+    }
+
     async fn start(&mut self, name: &str, arguments: &str, id: Option<&str>) -> Result<WorkflowId, Failure> {
         let arguments = check_workflow(&self.program, name, arguments)?;
         let id = match id {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::sync::oneshot;
 
 use super::args::{ConfigArgs, ServeArgs};
 use super::component::{self, summary};
@@ -145,7 +146,8 @@ async fn until_told_to_stop(
     server: Server,
     shutdown: Shutdown,
 ) {
-    let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper));
+    let (everything_ended, ended) = oneshot::channel();
+    let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper, ended));
     let background = [
         tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3)),
         tokio::spawn(follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
@@ -170,11 +172,20 @@ async fn until_told_to_stop(
         // Ended or aborted, it holds nothing any more.
         let _ = task.await;
     }
-    if let Err(error) = opened.database.give_back_attempts(&executor.claims()).await {
-        tracing::warn!("cannot give attempts back: {error}");
-    }
-    if keeping.await.is_err() {
+    give_attempts_back(opened, &executor).await;
+    drop(everything_ended);
+    if tokio::time::timeout(GRACE, keeping).await.is_err() {
         tracing::debug!("the lease was not ended; it runs out by itself");
+    }
+}
+
+/// An operator's restart is nothing that a run could be blamed for. Without the database the attempts stay counted.
+async fn give_attempts_back(opened: &Opened, executor: &Executor) {
+    let claims = executor.interrupted();
+    match tokio::time::timeout(GRACE, opened.database.give_back_attempts(&claims)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("cannot give attempts back: {error}"),
+        Err(_) => tracing::warn!("cannot give attempts back: the database does not answer"),
     }
 }
 
@@ -222,12 +233,13 @@ async fn app(config: &Config, opened: &Opened, name: &AppName, current: Arc<Comp
     Ok(App::new(AppSettings { name: name.clone(), env, outbound, sql }, current))
 }
 
-/// Keeps the lease until the host stops.
-async fn keep_identity(executor: Arc<Executor>, mut keeper: Keeper) {
+/// Keeps the lease until it is told that everything has come to its end, then ends it so that others need not wait. As
+/// long as calls run here, nobody else may take their runs.
+async fn keep_identity(executor: Arc<Executor>, mut keeper: Keeper, ended: oneshot::Receiver<()>) {
     let database = executor.database().clone();
     tokio::select! {
         () = keeper.keep(&database, |identity| executor.change_identity(identity)) => {}
-        () = executor.stopped() => {}
+        _ = ended => {}
     }
     keeper.release().await;
 }

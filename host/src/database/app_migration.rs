@@ -156,6 +156,8 @@ async fn apply(client: &Client, app: &AppName, login: &GuestLogin, file: &File) 
     let database = |error: tokio_postgres::Error| AppMigrationError::Database(error.into());
     client.batch_execute("BEGIN").await.map_err(database)?;
     let before = transaction_id(client).await?;
+    // As the app would see it: its own role, and the path on which it finds its tables.
+    client.batch_execute("SET LOCAL search_path = \"$user\", public").await.map_err(database)?;
     if let Some(role) = login.role() {
         let role = role.replace('"', "\"\"");
         client.batch_execute(&format!("SET LOCAL ROLE \"{role}\"")).await.map_err(database)?;
@@ -168,7 +170,7 @@ async fn apply(client: &Client, app: &AppName, login: &GuestLogin, file: &File) 
         client.batch_execute("ROLLBACK").await.map_err(database)?;
         return Err(AppMigrationError::OwnTransaction { file: file.name.clone() });
     }
-    client.batch_execute("RESET ROLE").await.map_err(database)?;
+    client.batch_execute("RESET ROLE; SET LOCAL search_path = pg_catalog").await.map_err(database)?;
     client
         .execute(
             "INSERT INTO dbos_host.app_migration (app, name, checksum) VALUES ($1, $2, $3)",

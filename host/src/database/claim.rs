@@ -46,7 +46,7 @@ impl fmt::Debug for Incarnation {
 }
 
 /// Proof that this host owns a run now. What it proves may end at any time; the database checks it at each write.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Claim {
     run: WorkflowId,
     token: Arc<str>,

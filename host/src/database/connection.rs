@@ -98,6 +98,16 @@ impl DatabaseUrl {
         format!("postgresql://{}{secret}@{host}:{port}/{database}", encode(user))
     }
 
+    /// The same for the host's own login, which every name that it does not qualify finds in `pg_catalog` and nowhere
+    /// else. Guests may create functions and operators in `public`, and one with the exact types of an expression would
+    /// win over the system's: a host that looked there would run a guest's code with its own rights.
+    fn for_host(&self) -> Self {
+        let mut config = self.0.clone();
+        let own = config.get_options().unwrap_or_default().to_owned();
+        config.options(format!("{own} -c search_path=pg_catalog").trim());
+        Self(config)
+    }
+
     /// Opens one connection and the task that drives it. The task ends when the client is dropped.
     pub(super) async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
         let (client, connection) = self.0.connect(NoTls).await?;
@@ -120,6 +130,8 @@ fn with_defaults(mut config: tokio_postgres::Config) -> tokio_postgres::Config {
         // Data that nobody acknowledges for this long means that the other side is gone, not slow.
         config.tcp_user_timeout(Duration::from_secs(30));
     }
+    // A server that vanished without a word is noticed within half a minute, also by a connection that only waits.
+    config.keepalives_idle(Duration::from_secs(10)).keepalives_interval(Duration::from_secs(5)).keepalives_retries(3);
     config
 }
 
@@ -137,6 +149,8 @@ impl fmt::Debug for DatabaseUrl {
 #[derive(Clone, Debug)]
 pub struct Database {
     url: DatabaseUrl,
+    /// The same with the host's own settings.
+    own: DatabaseUrl,
     pool: Pool,
 }
 
@@ -146,11 +160,12 @@ impl Database {
     /// # Errors
     /// [`ConnectError::Unreachable`] with what the server said.
     pub async fn connect(url: DatabaseUrl) -> Result<Self, ConnectError> {
-        let pool = pool(&url, SYSTEM_POOL_SIZE);
+        let own = url.for_host();
+        let pool = pool(&own, SYSTEM_POOL_SIZE);
         let unreachable = |reason: String| ConnectError::Unreachable { place: url.place(), reason };
-        let client = url.connect().await.map_err(|e| unreachable(DatabaseError::from(e).to_string()))?;
+        let client = own.connect().await.map_err(|e| unreachable(DatabaseError::from(e).to_string()))?;
         client.simple_query("SELECT 1").await.map_err(|e| unreachable(DatabaseError::from(e).to_string()))?;
-        Ok(Self { url, pool })
+        Ok(Self { url, own, pool })
     }
 
     /// Where it is.
@@ -166,7 +181,7 @@ impl Database {
 
     /// A connection of its own.
     pub(super) async fn own_client(&self) -> Result<tokio_postgres::Client, DatabaseError> {
-        Ok(self.url.connect().await?)
+        Ok(self.own.connect().await?)
     }
 }
 

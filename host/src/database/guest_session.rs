@@ -42,7 +42,6 @@ impl GuestPool {
             Err(deadpool_postgres::PoolError::Backend(error)) => return Err(error.into()),
             Err(other) => unreachable!("a pool without time-outs and hooks failed with: {other}"),
         };
-        let record = last_flight::prepare(&client).await?;
         let level = match isolation {
             Isolation::Serializable => "SERIALIZABLE",
             Isolation::RepeatableRead => "REPEATABLE READ",
@@ -55,7 +54,6 @@ impl GuestPool {
         client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level} {access}; SELECT 1")).await?;
         Ok(GuestSession {
             client: Some(client),
-            record,
             first_failure: None,
             doomed: None,
             spoiled: false,
@@ -74,7 +72,6 @@ pub struct Doomed;
 #[derive(Debug)]
 pub struct GuestSession {
     client: Option<Client>,
-    record: tokio_postgres::Statement,
     first_failure: Option<SqlFailure>,
     doomed: Option<Severity>,
     /// The guest upset the driver's view of the session, so the connection must not serve anybody else.
@@ -127,10 +124,18 @@ impl GuestSession {
         let values = bind(statement.params(), parameters)?;
         let stream = self.client().query_raw(&statement, &values).await?;
         let mut stream = std::pin::pin!(stream);
+        let mut refused = None;
         while let Some(row) = stream.try_next().await? {
-            rows.push(&row)?;
+            // The rest of the rows is read all the same: the statement has run, and its end tells how.
+            if refused.is_none() {
+                refused = rows.push(&row).err();
+            }
         }
-        Ok(rows.finish())
+        match refused {
+            None => Ok(rows.finish()),
+            // The statement has had its effect and the guest does not learn what it was: nothing of it may stay.
+            Some(failure) => Err(Failed::Server(Severity::Statement, Box::new(failure))),
+        }
     }
 
     async fn try_execute(&self, sql: &str, parameters: &str) -> Result<u64, Failed> {
@@ -224,7 +229,7 @@ impl GuestSession {
             Some(_) => return SessionEnd::Retry,
             None => {}
         }
-        let end = last_flight::send(self.client(), &self.record, flight).await;
+        let end = last_flight::send(self.client(), flight).await;
         // After any of these the server has left the transaction, so the connection can serve the next one.
         let spoiled = self.spoiled || matches!(&end, SessionEnd::Failed(failure) if failure.spoils_session());
         if end != SessionEnd::ConnectionLost && !spoiled {

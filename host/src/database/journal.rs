@@ -141,16 +141,21 @@ impl Writer {
     async fn run(mut self, mut entries: mpsc::Receiver<Pending>) {
         while let Some(pending) = entries.recv().await {
             failpoint::hit(pending.entry.point(true)).await;
-            let landed = self.insist(&pending.entry).await;
+            let (landed, lost_answer) = self.insist(&pending.entry).await;
+            // After the entry's fate is known: whoever looks from now on finds it.
+            if lost_answer {
+                self.lost_answers.store(true, Ordering::SeqCst);
+            }
             failpoint::hit(pending.entry.point(false)).await;
             // Whoever waited may be gone (its instance was dropped); the entry is durable all the same.
             let _ = pending.answer.send(landed);
         }
     }
 
-    /// Writes until the entry's fate is known.
-    async fn insist(&mut self, entry: &Entry) -> Landed {
+    /// Writes until the entry's fate is known, and says whether an answer was lost on the way.
+    async fn insist(&mut self, entry: &Entry) -> (Landed, bool) {
         let mut backoff = Backoff::new("write the journal");
+        let mut lost_answer = false;
         loop {
             let client = match self.client.take() {
                 Some(client) if !client.is_closed() => client,
@@ -162,20 +167,27 @@ impl Writer {
                     }
                 },
             };
-            match write(&client, entry).await {
+            let Ok(written) = tokio::time::timeout(STATEMENT_TIMEOUT * 2, write(&client, entry)).await else {
+                // Neither an answer nor the server's own time limit: the connection leads nowhere.
+                tracing::warn!("the database does not answer the journal; it connects anew");
+                lost_answer = true;
+                continue;
+            };
+            match written {
                 Ok(landed) => {
                     self.client = Some(client);
-                    return landed;
+                    return (landed, lost_answer);
                 }
                 Err(error) => {
                     let (lost, refused) = (is_connection_lost(&error), is_the_entrys_fault(&error));
                     let shown = DatabaseError::from(error);
                     if refused {
                         self.client = Some(client);
-                        return Landed::Refused(Failure::new("DatabaseError", "not_recorded", shown.to_string()));
+                        let failure = Failure::new("DatabaseError", "not_recorded", shown.to_string());
+                        return (Landed::Refused(failure), lost_answer);
                     }
                     if lost {
-                        self.lost_answers.store(true, Ordering::SeqCst);
+                        lost_answer = true;
                     } else {
                         self.client = Some(client);
                     }
@@ -189,7 +201,9 @@ impl Writer {
         let client = self.database.own_client().await?;
         // A lock that somebody holds for hours must not stop every run of this host in silence: the statement is
         // cancelled, the log says so, and it is sent again.
-        client.batch_execute(&format!("SET statement_timeout = {}", STATEMENT_TIMEOUT.as_millis())).await?;
+        // And a commit is a commit only when it is on disk, whatever the role or the database has as its default.
+        let timeout = STATEMENT_TIMEOUT.as_millis();
+        client.batch_execute(&format!("SET statement_timeout = {timeout}; SET synchronous_commit = on")).await?;
         Ok(client)
     }
 }

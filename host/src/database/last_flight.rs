@@ -8,6 +8,8 @@
 
 use deadpool_postgres::Client;
 use futures_util::future::{join_all, join3};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
 use super::guest_sql::{Severity, SqlFailure};
 use super::record::NewRecord;
@@ -38,6 +40,9 @@ pub enum SessionEnd {
     /// The connection is gone and nobody knows whether the commit landed. Run the body again: if it did land, the key of
     /// the record says so.
     ConnectionLost,
+    /// The database is in trouble (out of disk or memory, shutting down). Nothing has happened, and nobody is to blame:
+    /// run the body again when it is better.
+    Unavailable,
     /// The run is not this host's any more. Nothing has happened.
     NotOwner,
     /// The step has a record: an earlier commit, whose answer was lost, did land. Nothing has happened now.
@@ -53,16 +58,11 @@ const RECORD: &str = "SELECT dbos_host.record_transaction($1, $2, $3, $4, $5, $6
 const CONSTRAINTS_THEN_SETTINGS: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL synchronous_commit = on; \
      SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = 0";
 
-/// Prepares what the flight needs, before the transaction begins, so that nothing has to be prepared in it.
-pub(super) async fn prepare(client: &Client) -> Result<tokio_postgres::Statement, tokio_postgres::Error> {
-    client.prepare_cached(RECORD).await
-}
-
 /// Ends the open transaction of `client` with `flight`.
-pub(super) async fn send(client: &Client, record: &tokio_postgres::Statement, flight: &Flight) -> SessionEnd {
+pub(super) async fn send(client: &Client, flight: &Flight) -> SessionEnd {
     failpoint::hit("transaction.before_flight").await;
     let constraints = client.batch_execute(CONSTRAINTS_THEN_SETTINGS);
-    let records = join_all(flight.entries.iter().map(|FlightEntry::Record(entry)| write(client, record, entry)));
+    let records = join_all(flight.entries.iter().map(|FlightEntry::Record(entry)| write(client, entry)));
     let commit = client.batch_execute("COMMIT");
     // `join` polls in the order of its arguments, and each of these sends its messages when it is first polled: they go
     // out in this order and the server answers in this order.
@@ -82,27 +82,25 @@ pub(super) async fn send(client: &Client, record: &tokio_postgres::Statement, fl
     }
 }
 
-async fn write(
-    client: &Client,
-    statement: &tokio_postgres::Statement,
-    entry: &NewRecord,
-) -> Result<u64, tokio_postgres::Error> {
+/// The statement is sent with its text and types each time: a statement that was prepared before has a name, and the
+/// guest, who shares the session, could put another one under it.
+async fn write(client: &Client, entry: &NewRecord) -> Result<u64, tokio_postgres::Error> {
     let RecordedResult::Output(output) = &entry.result else {
         unreachable!("a failed transaction is rolled back and recorded by the journal");
     };
     client
-        .execute(
-            statement,
+        .execute_typed(
+            RECORD,
             &[
-                &entry.claim.run().as_str(),
-                &entry.claim.token(),
-                &entry.step.get(),
-                &entry.name,
-                output,
-                &entry.started_at.0,
-                &entry.completed_at.0,
-                &entry.app.as_str(),
-                &entry.digest.0.as_slice(),
+                (&entry.claim.run().as_str(), Type::TEXT),
+                (&entry.claim.token(), Type::TEXT),
+                (&entry.step.get(), Type::INT4),
+                (&entry.name, Type::TEXT),
+                (output, Type::TEXT),
+                (&entry.started_at.0, Type::INT8),
+                (&entry.completed_at.0, Type::INT8),
+                (&entry.app.as_str(), Type::TEXT),
+                (&entry.digest.0.as_slice(), Type::BYTEA),
             ],
         )
         .await
@@ -112,16 +110,31 @@ fn of_guest(error: &tokio_postgres::Error) -> SessionEnd {
     match Severity::of(error) {
         Severity::Retry => SessionEnd::Retry,
         Severity::ConnectionLost => SessionEnd::ConnectionLost,
+        Severity::Statement if is_trouble(error) => SessionEnd::Unavailable,
         Severity::Statement => SessionEnd::Failed(SqlFailure::from(error)),
     }
+}
+
+/// Classes of errors that are the server's state and nobody's statement: 53 insufficient resources, 57P shutdowns, 58
+/// system errors, XX internal errors.
+fn is_trouble(error: &tokio_postgres::Error) -> bool {
+    let code = error.code().map_or("", SqlState::code);
+    ["53", "57P", "58", "XX"].iter().any(|class| code.starts_with(class))
 }
 
 /// The two codes are raised by the function of this schema only; a guest that raises them itself does so in a statement
 /// of its own, which is judged elsewhere.
 fn of_record(error: &tokio_postgres::Error) -> SessionEnd {
-    match error.code().map(tokio_postgres::error::SqlState::code) {
+    match error.code().map(SqlState::code) {
         Some("DH001") => SessionEnd::NotOwner,
         Some("DH002") => SessionEnd::Exists,
-        _ => of_guest(error),
+        // What the guest brought about: an aborted or read-only transaction, a payload that the server cannot take.
+        Some(code) if code.starts_with("25") || code.starts_with("22") || code.starts_with("54") => of_guest(error),
+        // Everything else that keeps the host from writing its own record, a lock that somebody holds for long among it,
+        // is the database's trouble.
+        _ => match of_guest(error) {
+            SessionEnd::Failed(_) => SessionEnd::Unavailable,
+            end => end,
+        },
     }
 }

@@ -27,6 +27,7 @@ pub struct LeaseConnection {
     executor: String,
     incarnation: Incarnation,
     duration: Duration,
+    has_lock: bool,
 }
 
 impl LeaseConnection {
@@ -48,7 +49,8 @@ impl LeaseConnection {
         if !locked {
             return Ok(None);
         }
-        let connection = Self { client, executor: executor.into(), incarnation: incarnation.clone(), duration };
+        let connection =
+            Self { client, executor: executor.into(), incarnation: incarnation.clone(), duration, has_lock: true };
         let until = connection.register().await?;
         Ok(Some((connection, until)))
     }
@@ -73,7 +75,10 @@ impl LeaseConnection {
     ///
     /// # Errors
     /// When the connection is gone; the lock is gone with it, and the lease alone decides until it is renewed or over.
-    pub async fn renew(&self) -> Result<Renewal, DatabaseError> {
+    pub async fn renew(&mut self) -> Result<Renewal, DatabaseError> {
+        if !self.has_lock {
+            self.try_lock().await?;
+        }
         let asked = Instant::now();
         let renewed = self
             .client
@@ -121,9 +126,14 @@ impl LeaseConnection {
     /// When the database does not answer.
     pub async fn reconnect(&mut self, database: &super::Database) -> Result<(), DatabaseError> {
         let client = database.own_client().await?;
-        let key = lock_key(&secret(&client).await?, &self.executor);
-        client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await?;
         self.client = client;
+        self.has_lock = false;
+        self.try_lock().await
+    }
+
+    async fn try_lock(&mut self) -> Result<(), DatabaseError> {
+        let key = lock_key(&secret(&self.client).await?, &self.executor);
+        self.has_lock = self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await?.get(0);
         Ok(())
     }
 

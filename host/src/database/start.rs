@@ -12,6 +12,7 @@ use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, Failure, Wor
 #[derive(Debug, Clone)]
 pub struct NewRun {
     claim: Claim,
+    incarnation: Incarnation,
     /// The workflow's name, or `temp:<step>`.
     pub name: String,
     /// Whose it is.
@@ -40,7 +41,18 @@ impl NewRun {
     ) -> Self {
         let claim = Claim::new(id, &incarnation.token());
         let (app, version) = (app.clone(), version.clone());
-        Self { claim, name: name.into(), app, version, executor: executor.into(), arguments, created_at, parent: None }
+        let incarnation = incarnation.clone();
+        Self {
+            claim,
+            incarnation,
+            name: name.into(),
+            app,
+            version,
+            executor: executor.into(),
+            arguments,
+            created_at,
+            parent: None,
+        }
     }
 
     /// The claim. It is proof only after the start was written.
@@ -66,12 +78,17 @@ pub struct Existing {
 // What a deleted run of the same id has left behind is replaced: other clients delete without knowing every table.
 // A row that exists is left as it is: the first start wins, whoever sent it. `creator_xid` tells a start whose answer
 // was lost that the row is its own.
+//
+// A host whose lease lapsed is another incarnation since; a start that it prepared before would be a run that nobody
+// looks for. So the executor must still be this incarnation.
 const START: &str = "
-WITH created AS (
+WITH self AS (
+    SELECT 1 FROM dbos_host.executor WHERE executor_id = $3 AND incarnation = $9
+), created AS (
     INSERT INTO dbos.workflow_status
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
          owner_xid, creator_xid, serialization, application_name, created_at)
-      VALUES ($1, 'PENDING', $2, $3, $4, '', 1, 0, $5, $5, 'portable_json', $6, $8)
+      SELECT $1, 'PENDING', $2, $3, $4, '', 1, 0, $5, $5, 'portable_json', $6, $8 FROM self
       ON CONFLICT (workflow_uuid) DO NOTHING
       RETURNING workflow_uuid
 ), input AS (
@@ -80,7 +97,7 @@ WITH created AS (
 ), leftover AS (
     DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
 )
-SELECT (SELECT count(*) FROM created) > 0";
+SELECT (SELECT count(*) FROM self) > 0, (SELECT count(*) FROM created) > 0";
 
 // The parent's row is locked and its owner compared first; without it nothing is written. The child's row and the
 // parent's record are one statement, so neither can be without the other. A child under an id that exists already (the
@@ -135,10 +152,15 @@ pub(super) async fn write(client: &Client, new: &NewRun) -> Result<Landed, tokio
                     &new.app.as_str(),
                     &inputs,
                     &new.created_at.0,
+                    &new.incarnation.as_str(),
                 ],
             )
             .await?;
-        return Ok(if row.get(0) { Landed::Written } else { Landed::Exists });
+        return Ok(match (row.get(0), row.get(1)) {
+            (false, _) => Landed::NotOwner,
+            (true, true) => Landed::Written,
+            (true, false) => Landed::Exists,
+        });
     };
     let row = client
         .query_one(

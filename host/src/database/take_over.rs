@@ -22,10 +22,17 @@ pub struct TakenRun {
 // Rows are locked in key order, so that two hosts that take over at once cannot deadlock; the second one waits and finds
 // the owner changed. Only the apps that this host serves, only components whose bytes are here: another SDK's rows, and
 // those of an app that is configured elsewhere, are left alone. `started_at_epoch_ms` is not touched.
+//
+// The lease is looked at again for each page, and its row is locked: a host that wakes up and begins a new incarnation
+// waits for the page, and what it starts then is not taken from it. An executor's own old runs need no lapse.
 const TAKE: &str = "
-WITH page AS (
+WITH dead AS (
+    SELECT executor_id FROM dbos_host.executor
+      WHERE executor_id = $1 AND ($1 = $5 OR lease_expires_at < clock_timestamp())
+      FOR SHARE
+), page AS (
     SELECT workflow_uuid FROM dbos.workflow_status
-      WHERE status = 'PENDING' AND executor_id = $1 AND application_name = ANY ($2)
+      WHERE status = 'PENDING' AND executor_id = (SELECT executor_id FROM dead) AND application_name = ANY ($2)
         AND application_version IN (SELECT digest FROM dbos_host.component)
         AND (owner_xid IS NULL OR NOT starts_with(owner_xid, $3))
       ORDER BY workflow_uuid

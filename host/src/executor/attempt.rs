@@ -135,8 +135,8 @@ impl Executor {
             GuestEnd::Returned(Err(failure)) => FinalOutcome::Error(failure),
             GuestEnd::Panicked(text) => FinalOutcome::Error(Failure::panic(&text)),
             GuestEnd::Interrupted(interrupt) => return interrupted(interrupt),
-            GuestEnd::Limit(limit) => return AttemptEnd::Failed(limit.to_string()),
-            GuestEnd::Broken(text) => return AttemptEnd::Failed(text),
+            GuestEnd::Limit(limit) => return failed(&mut instance, limit.to_string()).await,
+            GuestEnd::Broken(text) => return failed(&mut instance, text).await,
         };
         let gate = instance.guest().gate().expect("a workflow's instance has a gate");
         finish(gate, outcome).await
@@ -190,6 +190,15 @@ impl Executor {
     /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.
     fn seed(&self, run: &WorkflowId) -> [u8; 32] {
         Sha256::new().chain_update(&self.secret).chain_update("seed").chain_update(run.as_str()).finalize().into()
+    }
+}
+
+/// The next attempt loads the history: what this one has recorded must be in it.
+async fn failed(instance: &mut Instance, reason: String) -> AttemptEnd {
+    let gate = instance.guest().gate().expect("a workflow's instance has a gate");
+    match gate.settle().await {
+        Ok(()) => AttemptEnd::Failed(reason),
+        Err(interrupt) => interrupted(interrupt),
     }
 }
 

@@ -22,7 +22,6 @@ impl Executor {
         let mut attempt = 1;
         let result = loop {
             failpoint::hit("communicator.before_attempt").await;
-            self.may_begin(call.claim).await?;
             let failure = match self.communicator_once(call, timeout).await? {
                 Ok(json) => break RecordedResult::Output(json),
                 Err(failure) => failure,
@@ -56,6 +55,8 @@ impl Executor {
             Interrupt::Reload
         })?;
         let _slot = self.slots.step().await;
+        // Asked behind the wait for a slot: in the meantime the run may have been taken, and the step recorded.
+        self.may_begin(call.claim).await?;
         let run = call.claim.run().clone();
         let log = GuestLog::new(app.name(), Some(&run));
         let phase = Phase::Communicator(CommunicatorCalls { run, step: call.number, keys: 0 });

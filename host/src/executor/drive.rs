@@ -34,23 +34,41 @@ impl Executor {
         let Some(driven) = self.runs.enter(&taken.claim) else { return };
         let executor = self.this();
         tokio::spawn(async move {
-            let wait = AttemptBackoff::after_takeover(taken.attempts);
-            if !wait.is_zero() {
-                tracing::info!(workflow = %taken.claim.run(), attempts = taken.attempts, "waiting {wait:?} before the next attempt");
-                tokio::select! {
-                    () = executor.clock.sleep(wait) => {}
-                    () = executor.stopped() => return,
-                }
+            tokio::select! {
+                () = executor.before_taking_up(&taken) => {}
+                () = executor.stopped() => return driven.interrupted(),
             }
             executor.live(taken.claim, driven, Next::Load).await;
         });
     }
 
+    /// A run that was taken in the middle of a sleep needs no instance before it is due, and no attempt. One whose
+    /// attempts have come to nothing waits.
+    async fn before_taking_up(&self, taken: &TakenRun) {
+        let mut backoff = Backoff::new("read a workflow's last record");
+        let wake = loop {
+            match self.database.sleeping_until(taken.claim.run()).await {
+                Ok(wake) => break wake,
+                Err(error) => backoff.wait(&error).await,
+            }
+        };
+        if let Some(wake) = wake {
+            self.clock.sleep_until(wake).await;
+        }
+        let wait = AttemptBackoff::after_takeover(taken.attempts);
+        if !wait.is_zero() {
+            let attempts = taken.attempts;
+            tracing::info!(workflow = %taken.claim.run(), attempts, "waiting {wait:?} before the next attempt");
+            self.clock.sleep(wait).await;
+        }
+    }
+
     async fn live(self: Arc<Self>, claim: Claim, driven: Driven, mut next: Next) {
+        driven.counted(matches!(next, Next::Fresh(_)));
         loop {
             let slot = tokio::select! {
                 slot = self.slots.workflow() => slot,
-                () = self.stopped() => return,
+                () = self.stopped() => return driven.interrupted(),
             };
             let prepared = match std::mem::replace(&mut next, Next::Load) {
                 Next::Fresh(prepared) => *prepared,
@@ -59,6 +77,7 @@ impl Executor {
                     None => return self.lost(&claim),
                 },
             };
+            driven.counted(true);
             let attempts = prepared.attempts;
             let end = self.attempt(&claim, prepared).await;
             // The instance is gone; so is its slot, before any waiting.
@@ -67,12 +86,13 @@ impl Executor {
                 AttemptEnd::Finished(outcome) => return self.finish(claim, driven, outcome).await,
                 AttemptEnd::Reload => {}
                 AttemptEnd::Lost => return self.lost(&claim),
-                AttemptEnd::ShuttingDown => return,
+                AttemptEnd::ShuttingDown => return driven.interrupted(),
                 AttemptEnd::Waits(wait) => tokio::select! {
                     () = self.wait_for(wait) => {}
-                    () = self.stopped() => return,
+                    () = self.stopped() => return driven.interrupted(),
                 },
                 AttemptEnd::Failed(reason) => {
+                    driven.counted(false);
                     let wait = AttemptBackoff::after_failures(attempts);
                     tracing::warn!(
                         workflow = %claim.run(), attempt = attempts,
@@ -80,7 +100,7 @@ impl Executor {
                     );
                     tokio::select! {
                         () = self.clock.sleep(wait) => {}
-                        () = self.stopped() => return,
+                        () = self.stopped() => return driven.interrupted(),
                     }
                 }
             }

@@ -181,9 +181,9 @@ impl Executor {
         self.slots.all_free().await;
     }
 
-    /// The claims of the runs that this host drives, for giving their attempts back.
+    /// The runs whose attempts the shutdown cut short, for giving those back.
     #[must_use]
-    pub fn claims(&self) -> Vec<Claim> {
-        self.runs.claims()
+    pub fn interrupted(&self) -> Vec<Claim> {
+        self.runs.interrupted()
     }
 }

@@ -16,14 +16,20 @@ const PARK_AFTER: Duration = Duration::from_millis(500);
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
+/// How long news of a run of this process are waited for before its row is looked at.
+const LONGEST_TRUST: Duration = Duration::from_secs(5);
+
 impl Executor {
     /// The outcome of a run, however long it takes. `None`: there is no such run.
     pub async fn outcome_of(&self, run: &WorkflowId) -> Option<Outcome> {
         let mut pause = FIRST_LOOK;
         loop {
             if let Some(mut news) = self.runs.follow(run) {
-                let seen = news.wait_for(|news| *news != News::Running).await.map(|news| news.clone());
-                if let Ok(News::Ended(outcome)) = seen {
+                let ended = news.wait_for(|news| *news != News::Running);
+                // Others can end a run too (a cancel): the row is looked at now and then whatever is heard here.
+                if let Ok(Ok(seen)) = tokio::time::timeout(LONGEST_TRUST, ended).await
+                    && let News::Ended(outcome) = seen.clone()
+                {
                     return Some(outcome);
                 }
             }

@@ -23,6 +23,8 @@ pub(super) enum News {
 #[derive(Debug)]
 struct Entry {
     claim: Claim,
+    /// An attempt was counted that has not come to an end of its own.
+    is_counted: bool,
     news: watch::Sender<News>,
 }
 
@@ -33,6 +35,7 @@ pub(super) struct Registry(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     runs: Mutex<HashMap<WorkflowId, Entry>>,
+    interrupted: Mutex<Vec<Claim>>,
     /// Somebody stopped driving a run that has not ended: lost, or because of a bug. Whoever looks finds the runs that
     /// are still this host's, and drives them again.
     abandoned: AtomicBool,
@@ -54,15 +57,19 @@ impl Registry {
         self.0.abandoned.swap(false, Ordering::SeqCst)
     }
 
-    /// Enters a run. `None`: it is being driven already.
+    /// Enters a run. `None`: it is being driven already, under this very claim.
     pub(super) fn enter(&self, claim: &Claim) -> Option<Driven> {
         let mut runs = self.lock();
-        if runs.contains_key(claim.run()) {
+        if runs.get(claim.run()).is_some_and(|entry| entry.claim == *claim) {
             return None;
         }
-        let entry = Entry { claim: claim.clone(), news: watch::Sender::new(News::Running) };
-        runs.insert(claim.run().clone(), entry);
-        Some(Driven { registry: Arc::clone(&self.0), run: claim.run().clone(), news: News::LookElsewhere })
+        let entry = Entry { claim: claim.clone(), is_counted: false, news: watch::Sender::new(News::Running) };
+        // An entry with an older claim is that of a task which has lost the run and does not know yet; it may wait for a
+        // month before it finds out. Those who wait for it look again, and find this one.
+        if let Some(old) = runs.insert(claim.run().clone(), entry) {
+            old.news.send_replace(News::LookElsewhere);
+        }
+        Some(Driven { registry: Arc::clone(&self.0), claim: claim.clone(), news: News::LookElsewhere })
     }
 
     /// News of a run, if this process drives it.
@@ -70,8 +77,11 @@ impl Registry {
         self.lock().get(run).map(|entry| entry.news.subscribe())
     }
 
-    pub(super) fn claims(&self) -> Vec<Claim> {
-        self.lock().values().map(|entry| entry.claim.clone()).collect()
+    /// The runs whose counted attempt the shutdown cut short: those that left because of it, and those that still run.
+    pub(super) fn interrupted(&self) -> Vec<Claim> {
+        let mut claims = self.0.interrupted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        claims.extend(self.lock().values().filter(|entry| entry.is_counted).map(|entry| entry.claim.clone()));
+        claims
     }
 }
 
@@ -79,11 +89,30 @@ impl Registry {
 #[derive(Debug)]
 pub(super) struct Driven {
     registry: Arc<Shared>,
-    run: WorkflowId,
+    claim: Claim,
     news: News,
 }
 
 impl Driven {
+    /// An attempt was counted, or has come to an end that it must answer for.
+    pub(super) fn counted(&self, is_counted: bool) {
+        let mut runs = self.registry.lock();
+        if let Some(entry) = runs.get_mut(self.claim.run()).filter(|entry| entry.claim == self.claim) {
+            entry.is_counted = is_counted;
+        }
+    }
+
+    /// The host stops: an attempt that was counted is to be given back.
+    pub(super) fn interrupted(self) {
+        let is_counted = {
+            let runs = self.registry.lock();
+            runs.get(self.claim.run()).is_some_and(|entry| entry.claim == self.claim && entry.is_counted)
+        };
+        if is_counted {
+            self.registry.interrupted.lock().unwrap_or_else(PoisonError::into_inner).push(self.claim.clone());
+        }
+    }
+
     /// The run has ended.
     pub(super) fn ended(mut self, outcome: Outcome) {
         self.news = News::Ended(outcome);
@@ -93,7 +122,10 @@ impl Driven {
 impl Drop for Driven {
     fn drop(&mut self) {
         let news = std::mem::replace(&mut self.news, News::LookElsewhere);
-        let entry = self.registry.lock().remove(&self.run);
+        let mut runs = self.registry.lock();
+        let is_own = runs.get(self.claim.run()).is_some_and(|entry| entry.claim == self.claim);
+        let entry = if is_own { runs.remove(self.claim.run()) } else { None };
+        drop(runs);
         if news == News::LookElsewhere {
             self.registry.abandoned.store(true, Ordering::SeqCst);
         }

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::Executor;
-use super::start::StartError;
+use super::start::{StartError, difference};
 use crate::calls::{Interrupt, Program, Services, StartRequest, StepCall, StepEnd};
 use crate::clock::Clock;
 use crate::database::{Claim, Journal, NewRun, Outcome};
@@ -56,7 +56,19 @@ impl Services for Executor {
 
     fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<WorkflowId, Failure>> {
         async move {
+            let (name, arguments) = (request.name.clone(), request.arguments.clone());
             match self.start_or_find(program, request).await {
+                // A step that a handler calls gets its result as its own, so another call's result would be a lie. For a
+                // workflow, the handle of the first run is what was asked for.
+                Ok((new, Some(existing))) if name.starts_with("temp:") => {
+                    match difference(&existing, &name, &arguments) {
+                        None => Ok(new.claim().run().clone()),
+                        Some(existing) => {
+                            let text = format!("the workflow id `{}` is taken by {existing}", new.claim().run());
+                            Err(Failure::new("Error", "id_conflict", text))
+                        }
+                    }
+                }
                 Ok((new, _)) => Ok(new.claim().run().clone()),
                 Err(StartError::Refused(failure)) => Err(failure),
                 Err(error) => Err(Failure::new("Error", "not_started", error.to_string())),

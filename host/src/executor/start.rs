@@ -1,11 +1,16 @@
 //! Starting a run because somebody asked for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{App, Executor};
 use crate::calls::{Program, StartRequest};
 use crate::database::{Backoff, Entry, Existing, Landed, NewRun};
+use crate::failpoint;
 use crate::workflow::{Arguments, Failure, WorkflowId};
+
+/// The pause before a start is prepared again under the identity that this process has got in the meantime.
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// A run that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,18 +58,40 @@ impl Executor {
         }
     }
 
-    /// Starts a run, or finds the one that has its id.
+    /// Starts a run, or finds the one that has its id. In a task of its own: a caller that goes away between the write
+    /// and the driving (a client that hangs up) must not leave a run that nobody drives.
     pub(super) async fn start_or_find(
         &self,
         program: &Program,
         request: StartRequest,
     ) -> Result<(NewRun, Option<Existing>), StartError> {
+        let (executor, program) = (self.this(), program.clone());
+        let started = tokio::spawn(async move {
+            let id = request.id.unwrap_or_else(fresh_id);
+            loop {
+                let run = (request.name.as_str(), request.arguments.clone());
+                if let Some(end) = executor.try_start(&program, &id, run).await {
+                    return end;
+                }
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
+        });
+        started.await.unwrap_or(Err(StartError::ShuttingDown))
+    }
+
+    /// `None`: this process is another incarnation by now; once more.
+    async fn try_start(
+        &self,
+        program: &Program,
+        id: &WorkflowId,
+        (name, arguments): (&str, Arguments),
+    ) -> Option<Result<(NewRun, Option<Existing>), StartError>> {
         if self.is_stopping() {
-            return Err(StartError::ShuttingDown);
+            return Some(Err(StartError::ShuttingDown));
         }
         self.lease.held().await;
-        let id = request.id.unwrap_or_else(fresh_id);
-        let new = self.prepare_run(program, id, &request.name, request.arguments);
+        let new = self.prepare_run(program, id.clone(), name, arguments);
+        failpoint::hit("start.prepared").await;
         let ticket = self.journal.append(Entry::Start(Box::new(new.clone()))).await;
         let landed = match ticket {
             Ok(ticket) => ticket.durable().await,
@@ -73,15 +100,16 @@ impl Executor {
         match landed {
             Ok(Landed::Written) => {}
             Ok(Landed::Exists) => match self.existing(&new).await {
-                Some(existing) if !existing.is_this_start => return Ok((new, Some(existing))),
+                Some(existing) if !existing.is_this_start => return Some(Ok((new, Some(existing)))),
                 // The answer to this very start was lost, and it was sent again; or the row is gone since.
                 _ => {}
             },
-            Ok(Landed::Refused(failure)) => return Err(StartError::Refused(failure)),
-            Ok(Landed::NotOwner) | Err(_) => return Err(StartError::ShuttingDown),
+            Ok(Landed::Refused(failure)) => return Some(Err(StartError::Refused(failure))),
+            Ok(Landed::NotOwner) => return None,
+            Err(_) => return Some(Err(StartError::ShuttingDown)),
         }
         self.drive_new(&new);
-        Ok((new, None))
+        Some(Ok((new, None)))
     }
 
     async fn existing(&self, new: &NewRun) -> Option<Existing> {
@@ -113,7 +141,7 @@ fn fresh_id() -> WorkflowId {
 }
 
 /// What is different in the run that exists, in words; `None` when it is the same call.
-fn difference(existing: &Existing, name: &str, arguments: &Arguments) -> Option<String> {
+pub(super) fn difference(existing: &Existing, name: &str, arguments: &Arguments) -> Option<String> {
     if existing.name != name {
         return Some(format!("the workflow `{}`, not `{name}`", existing.name));
     }

@@ -22,10 +22,15 @@ const MAX_RUNS: u32 = 200;
 const FIRST_WAIT: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// The wait while the database is in trouble.
+const TROUBLE_WAIT: Duration = Duration::from_millis(500);
+
 /// What one run of the body came to.
 enum Run {
     Done(StepEnd),
     Again,
+    /// The database is in trouble: again, however often.
+    Wait,
 }
 
 impl Executor {
@@ -36,9 +41,15 @@ impl Executor {
         isolation: Isolation,
         read_only: bool,
     ) -> Result<StepEnd, Interrupt> {
-        for run in 1..=MAX_RUNS {
-            if let Run::Done(end) = self.transaction_once(call, isolation, read_only).await? {
-                return Ok(end);
+        let mut run = 0;
+        while run < MAX_RUNS {
+            match self.transaction_once(call, isolation, read_only).await? {
+                Run::Done(end) => return Ok(end),
+                Run::Again => run += 1,
+                Run::Wait => {
+                    tracing::warn!(step = call.name, "the database cannot commit a transaction; it is run again");
+                    tokio::time::sleep(TROUBLE_WAIT).await;
+                }
             }
             wait_before(run).await;
             self.may_begin(call.claim).await?;
@@ -78,6 +89,7 @@ impl Executor {
                 SessionEnd::Committed => Run::Done(StepEnd { result, started_at, completed_at, is_recorded: false }),
                 SessionEnd::Failed(failure) => Run::Done(failed(sql_failure(&failure))),
                 SessionEnd::Retry | SessionEnd::ConnectionLost => Run::Again,
+                SessionEnd::Unavailable => Run::Wait,
                 SessionEnd::NotOwner | SessionEnd::Exists => unreachable!("nothing was recorded in this flight"),
             });
         }
@@ -97,6 +109,7 @@ impl Executor {
             SessionEnd::Committed => Ok(Run::Done(StepEnd { result, started_at, completed_at, is_recorded: true })),
             SessionEnd::Failed(failure) => Ok(Run::Done(failed(sql_failure(&failure)))),
             SessionEnd::Retry | SessionEnd::ConnectionLost => Ok(Run::Again),
+            SessionEnd::Unavailable => Ok(Run::Wait),
             SessionEnd::NotOwner => Err(Interrupt::Lost),
             SessionEnd::Exists => Err(Interrupt::Reload),
         }
@@ -223,7 +236,8 @@ fn sql_failure(failure: &SqlFailure) -> Failure {
 }
 
 async fn wait_before(run: u32) {
-    let wait = FIRST_WAIT.saturating_mul(1_u32.checked_shl(run - 1).unwrap_or(u32::MAX)).min(LONGEST_WAIT);
+    let wait =
+        FIRST_WAIT.saturating_mul(1_u32.checked_shl(run.saturating_sub(1)).unwrap_or(u32::MAX)).min(LONGEST_WAIT);
     let jitter = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
     tokio::time::sleep(wait.mul_f64(0.5 + jitter / 2.0)).await;
 }

@@ -37,6 +37,8 @@ pub struct Keeper {
     connection: LeaseConnection,
     until: watch::Sender<Instant>,
     duration: Duration,
+    /// The incarnation that is being begun.
+    next: Option<Incarnation>,
 }
 
 /// Becomes an executor: `wanted` if no living process is it, otherwise another one made from it.
@@ -58,7 +60,7 @@ pub async fn acquire(
         if let Some((connection, until)) = acquired {
             let (until, lease) = watch::channel(until);
             let identity = Identity { executor, incarnation };
-            return Ok((identity, Keeper { connection, until, duration }, Lease(lease)));
+            return Ok((identity, Keeper { connection, until, duration, next: None }, Lease(lease)));
         }
         if Instant::now() < deadline && executor == wanted {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -99,9 +101,11 @@ impl Keeper {
             return Ok(());
         }
         let executor = self.connection.executor().to_owned();
-        let incarnation = Incarnation::fresh();
+        // The same one if the answer to the last try was lost: it may have landed.
+        let incarnation = self.next.get_or_insert_with(Incarnation::fresh).clone();
         if let Some(until) = self.connection.reincarnate(&incarnation).await? {
             tracing::warn!("the lease of the executor `{executor}` lapsed; its workflows are claimed anew");
+            self.next = None;
             changed(Identity { executor, incarnation });
             self.until.send_replace(until);
             return Ok(());

@@ -33,13 +33,16 @@ pub const FORGET_EVERY: Duration = Duration::from_secs(3600);
 #[must_use]
 pub fn plan(own: &str, findings: &Findings, last_forgot: Option<Instant>, now: Instant) -> Vec<Move> {
     let mut moves = Vec::new();
-    if findings.is_first_look {
+    let in_doubt = findings.doubt || findings.unfinished;
+    // In doubt too: a start that was on its way when the lease lapsed has landed with a claim of the old incarnation.
+    if findings.is_first_look || in_doubt {
         moves.push(Move::TakeOver(own.into()));
     }
-    if findings.doubt || findings.unfinished {
+    moves.extend(findings.expired.iter().filter(|id| *id != own).cloned().map(Move::TakeOver));
+    // Last: it finds what a take-over took whose answer was lost.
+    if in_doubt {
         moves.push(Move::AdoptOwn);
     }
-    moves.extend(findings.expired.iter().filter(|id| *id != own).cloned().map(Move::TakeOver));
     if last_forgot.is_none_or(|last| now.duration_since(last) >= FORGET_EVERY) {
         moves.push(Move::Forget);
     }
@@ -71,7 +74,7 @@ mod tests {
         for findings in
             [Findings { doubt: true, ..Findings::default() }, Findings { unfinished: true, ..Findings::default() }]
         {
-            assert_eq!(plan("a", &findings, Some(now), now), [Move::AdoptOwn]);
+            assert_eq!(plan("a", &findings, Some(now), now), [Move::TakeOver("a".into()), Move::AdoptOwn]);
         }
     }
 

@@ -5,7 +5,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 use super::artefact::ArtefactCache;
 use super::instance::State;
-use super::limits::Limits;
+use super::limits::{Limits, TABLE_ELEMENTS};
 use super::ticker::Ticker;
 use crate::calls;
 
@@ -72,7 +72,7 @@ fn config(limits: &Limits, instances: u32) -> Config {
         .max_memories_per_component(MEMORIES_OF_ONE)
         .max_tables_per_component(TABLES_OF_ONE)
         .max_memory_size(limits.memory)
-        .table_elements(100_000);
+        .table_elements(TABLE_ELEMENTS);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }

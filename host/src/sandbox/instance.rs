@@ -10,7 +10,7 @@ use super::limits::{self, Meter};
 use super::ticker::Running;
 use crate::calls::bindings;
 use crate::calls::bindings::app::{Request, Response};
-use crate::calls::{Guest, GuestLog, Phase};
+use crate::calls::{Guest, GuestLog, MAX_PAYLOAD, Phase};
 use crate::workflow::Failure;
 
 /// What wasmtime keeps for an instance.
@@ -77,7 +77,7 @@ impl Instance {
             Ok(app) => app.call_run_workflow(&mut self.store, name, arguments).await,
             Err(error) => Err(error),
         };
-        GuestEnd::of(end, &self.log).map(|answer| answer.map_err(Failure::from))
+        GuestEnd::of(end, &self.log).map(|answer| answer.map_err(|failure| Failure::from(failure).limited(MAX_PAYLOAD)))
     }
 
     /// Runs the body of a step.
@@ -87,7 +87,7 @@ impl Instance {
             Ok(app) => app.call_run_step(&mut self.store, name, arguments).await,
             Err(error) => Err(error),
         };
-        GuestEnd::of(end, &self.log).map(|answer| answer.map_err(Failure::from))
+        GuestEnd::of(end, &self.log).map(|answer| answer.map_err(|failure| Failure::from(failure).limited(MAX_PAYLOAD)))
     }
 
     /// Answers a request.

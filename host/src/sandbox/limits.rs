@@ -17,7 +17,7 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// Entries of a table. Rust guests need some thousand (one for each function that is called by pointer), JavaScript and
 /// Python some ten thousand; each costs the host eight bytes.
-const TABLE_ELEMENTS: usize = 1_000_000;
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
 
 /// What an instance may use.
 #[derive(Debug, Clone)]
@@ -83,6 +83,14 @@ impl ResourceLimiter for Meter {
             return Err(wasmtime::Error::new(Limit::Tables));
         }
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(error)
     }
 }
 

@@ -60,6 +60,20 @@ impl Failure {
         Self::new("Panic", "panic", message)
     }
 
+    /// The same, cut so that its stored form has about `bytes` at the most: what cannot be stored cannot be told.
+    #[must_use]
+    pub fn limited(mut self, bytes: usize) -> Self {
+        if self.to_stored().len() <= bytes {
+            return self;
+        }
+        // A character is at most six bytes long in JSON.
+        let most = bytes / 24;
+        self.name = self.name.chars().take(most.min(255)).collect();
+        self.message = self.message.chars().take(most).chain(" … (cut)".chars()).collect();
+        (self.code, self.data) = (None, None);
+        self
+    }
+
     /// Reads the stored form. What another program wrote in another shape is kept as the message, never lost.
     #[must_use]
     pub fn from_stored(text: &str) -> Self {
@@ -84,6 +98,14 @@ mod tests {
         assert_eq!(Failure::from_stored(&failure.to_stored()), failure);
         let stop = failure.not_retryable();
         assert_eq!(Failure::from_stored(&stop.to_stored()), stop);
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_stored_is_cut() {
+        let long = Failure { data: Some("x".into()), ..Failure::new("E", "c", "\u{1}".repeat(10_000)) };
+        let cut = long.clone().limited(1000);
+        assert!(cut.to_stored().len() <= 1000 && cut.message.ends_with("(cut)") && cut.data.is_none());
+        assert_eq!(long.clone().limited(1_000_000), long);
     }
 
     #[test]
