@@ -141,6 +141,37 @@ impl Host {
         request.header("idempotency-key", id).send().await
     }
 
+    /// How many connections of clients it has that it has not closed, gone clients included.
+    ///
+    /// # Panics
+    /// If that cannot be found out.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        let port: u16 = self.url("").rsplit(':').next().and_then(|port| port.parse().ok()).expect("a URL has a port");
+        let own = format!(":{port:04X}");
+        let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table of connections");
+        // The columns: a number, the own address, the other's, the state. Of the states, 01 is a connection and 08 one
+        // that only the client has closed; the others are those of the listener and of what the process is done with.
+        let is_open = |line: &&str| {
+            let mut columns = line.split_whitespace().skip(1);
+            let (local, state) = (columns.next().unwrap_or_default(), columns.nth(1).unwrap_or_default());
+            local.ends_with(&own) && ["01", "08"].contains(&state)
+        };
+        table.lines().filter(is_open).count()
+    }
+
+    /// The most memory that it had at any time so far, in KiB.
+    ///
+    /// # Panics
+    /// If the process has ended.
+    #[must_use]
+    pub fn most_resident_kib(&self) -> u64 {
+        let id = self.child.id().expect("the host is running");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the kernel tells about a child");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a process has memory");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number of KiB")
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

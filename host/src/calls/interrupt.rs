@@ -36,6 +36,9 @@ pub enum Interrupt {
     /// The transaction must be run again: another one was in the way, or the connection is gone.
     #[error("the transaction must be run again")]
     RunAgain,
+    /// The database cannot commit; the run backs off.
+    #[error("the database cannot commit a transaction: {0}")]
+    Unavailable(String),
     /// The host is shutting down and starts nothing new.
     #[error("the host is shutting down")]
     ShuttingDown,

@@ -23,8 +23,9 @@ use super::log::GuestLog;
 use super::requests;
 use crate::workflow::WorkflowTime;
 
-/// A line of output that is longer than this is written in pieces.
-const LINE_BUFFER: usize = 16 * 1024;
+/// What a guest may write at once, as WASI itself limits a blocking write; a line that is longer is cut into pieces. Each
+/// write is one call of the host that does not yield, and all of it may be empty lines.
+const LINE_BUFFER: usize = 4096;
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {

@@ -148,8 +148,8 @@ async fn until_told_to_stop(
 ) {
     let (everything_ended, ended) = oneshot::channel();
     let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper, ended));
+    let watching = tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3));
     let background = [
-        tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3)),
         tokio::spawn(follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
         tokio::spawn(opened.look_after()),
     ];
@@ -161,6 +161,8 @@ async fn until_told_to_stop(
     shutdown.requested().await;
     tracing::info!("stopping: running calls have {} s, unfinished workflows go on at the next start", GRACE.as_secs());
     executor.stop();
+    // A host that stops takes nothing over.
+    watching.abort();
     let ended = tokio::time::timeout(GRACE, async { tokio::join!(executor.quiet(), serving) }).await;
     match ended {
         Ok((_, Ok(Err(error)))) => tracing::error!("the HTTP server ended: {error}"),

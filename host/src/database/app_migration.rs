@@ -92,13 +92,16 @@ impl super::Database {
             .execute("SELECT pg_advisory_lock(hashtextextended('dbos_host.app_migration', 0))", &[])
             .await
             .map_err(DatabaseError::from)?;
+        let as_app = login.url().connect().await.map_err(DatabaseError::from)?;
+        let path = as_app.query_one("SELECT current_setting('search_path')", &[]).await.map_err(DatabaseError::from)?;
+        let path: String = path.get(0);
         let mut report = AppMigrationReport::default();
         for file in files {
             match applied(&client, app, &file.name).await? {
                 Some(checksum) if checksum == file.checksum => report.before += 1,
                 Some(_) => return Err(AppMigrationError::Changed { file: file.name }),
                 None => {
-                    apply(&client, app, login, &file).await?;
+                    apply(&client, app, login, &path, &file).await?;
                     tracing::info!("applied migration `{}`", file.name);
                     report.applied.push(file.name);
                 }
@@ -152,12 +155,18 @@ async fn applied(client: &Client, app: &AppName, name: &str) -> Result<Option<St
     Ok(row.map(|row| row.get(0)))
 }
 
-async fn apply(client: &Client, app: &AppName, login: &GuestLogin, file: &File) -> Result<(), AppMigrationError> {
+async fn apply(
+    client: &Client,
+    app: &AppName,
+    login: &GuestLogin,
+    path: &str,
+    file: &File,
+) -> Result<(), AppMigrationError> {
     let database = |error: tokio_postgres::Error| AppMigrationError::Database(error.into());
     client.batch_execute("BEGIN").await.map_err(database)?;
     let before = transaction_id(client).await?;
     // As the app would see it: its own role, and the path on which it finds its tables.
-    client.batch_execute("SET LOCAL search_path = \"$user\", public").await.map_err(database)?;
+    client.execute("SELECT set_config('search_path', $1, true)", &[&path]).await.map_err(database)?;
     if let Some(role) = login.role() {
         let role = role.replace('"', "\"\"");
         client.batch_execute(&format!("SET LOCAL ROLE \"{role}\"")).await.map_err(database)?;

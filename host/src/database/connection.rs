@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::NoTls;
 use tokio_postgres::config::SslMode;
 
@@ -11,6 +11,12 @@ use super::error::DatabaseError;
 
 /// Connections for reads of the system database. Few: one statement each, never held while a guest runs.
 const SYSTEM_POOL_SIZE: usize = 4;
+
+/// On every connection of the host's own login: names that are not qualified are found in `pg_catalog` and nowhere else.
+/// Guests may create functions and operators in `public`, and one with the exact types of an expression would win over the
+/// system's: a host that looked there would run a guest's code with its own rights. Not as a start-up option, which
+/// poolers refuse.
+const HOST_SETTINGS: &str = "SET search_path = pg_catalog";
 
 /// Where the database is and who logs in. Holds a password, so it shows neither in debug output nor in errors.
 #[derive(Clone)]
@@ -98,16 +104,6 @@ impl DatabaseUrl {
         format!("postgresql://{}{secret}@{host}:{port}/{database}", encode(user))
     }
 
-    /// The same for the host's own login, which every name that it does not qualify finds in `pg_catalog` and nowhere
-    /// else. Guests may create functions and operators in `public`, and one with the exact types of an expression would
-    /// win over the system's: a host that looked there would run a guest's code with its own rights.
-    fn for_host(&self) -> Self {
-        let mut config = self.0.clone();
-        let own = config.get_options().unwrap_or_default().to_owned();
-        config.options(format!("{own} -c search_path=pg_catalog").trim());
-        Self(config)
-    }
-
     /// Opens one connection and the task that drives it. The task ends when the client is dropped.
     pub(super) async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
         let (client, connection) = self.0.connect(NoTls).await?;
@@ -149,8 +145,6 @@ impl fmt::Debug for DatabaseUrl {
 #[derive(Clone, Debug)]
 pub struct Database {
     url: DatabaseUrl,
-    /// The same with the host's own settings.
-    own: DatabaseUrl,
     pool: Pool,
 }
 
@@ -160,12 +154,11 @@ impl Database {
     /// # Errors
     /// [`ConnectError::Unreachable`] with what the server said.
     pub async fn connect(url: DatabaseUrl) -> Result<Self, ConnectError> {
-        let own = url.for_host();
-        let pool = pool(&own, SYSTEM_POOL_SIZE);
+        let pool = pool(&url, SYSTEM_POOL_SIZE);
         let unreachable = |reason: String| ConnectError::Unreachable { place: url.place(), reason };
-        let client = own.connect().await.map_err(|e| unreachable(DatabaseError::from(e).to_string()))?;
+        let client = url.connect().await.map_err(|e| unreachable(DatabaseError::from(e).to_string()))?;
         client.simple_query("SELECT 1").await.map_err(|e| unreachable(DatabaseError::from(e).to_string()))?;
-        Ok(Self { url, own, pool })
+        Ok(Self { url, pool })
     }
 
     /// Where it is.
@@ -181,14 +174,17 @@ impl Database {
 
     /// A connection of its own.
     pub(super) async fn own_client(&self) -> Result<tokio_postgres::Client, DatabaseError> {
-        Ok(self.own.connect().await?)
+        let client = self.url.connect().await?;
+        client.batch_execute(HOST_SETTINGS).await?;
+        Ok(client)
     }
 }
 
-/// The pool adds errors of its own, none of which can occur as it is configured: no time-outs, no hooks, never closed.
+/// The pool adds errors of its own, none of which can occur as it is configured: no time-outs, never closed.
 fn flatten(error: deadpool_postgres::PoolError) -> DatabaseError {
     match error {
-        deadpool_postgres::PoolError::Backend(error) => error.into(),
+        deadpool_postgres::PoolError::Backend(error)
+        | deadpool_postgres::PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
         other => unreachable!("a pool without time-outs and hooks failed with: {other}"),
     }
 }
@@ -199,6 +195,9 @@ fn pool(url: &DatabaseUrl, size: usize) -> Pool {
     Pool::builder(manager)
         .max_size(size)
         .runtime(Runtime::Tokio1)
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move { client.batch_execute(HOST_SETTINGS).await.map_err(HookError::Backend) })
+        }))
         .build()
         .expect("a pool without time-outs needs nothing that could be missing")
 }

@@ -231,7 +231,13 @@ impl GuestSession {
         }
         let end = last_flight::send(self.client(), flight).await;
         // After any of these the server has left the transaction, so the connection can serve the next one.
-        let spoiled = self.spoiled || matches!(&end, SessionEnd::Failed(failure) if failure.spoils_session());
+        let spoiled = self.spoiled
+            || match &end {
+                SessionEnd::Failed(failure) => failure.spoils_session(),
+                // Whatever the trouble is, another connection may have less of it.
+                SessionEnd::Unavailable(_) => true,
+                _ => false,
+            };
         if end != SessionEnd::ConnectionLost && !spoiled {
             self.client = None;
         }

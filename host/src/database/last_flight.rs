@@ -41,8 +41,8 @@ pub enum SessionEnd {
     /// the record says so.
     ConnectionLost,
     /// The database is in trouble (out of disk or memory, shutting down). Nothing has happened, and nobody is to blame:
-    /// run the body again when it is better.
-    Unavailable,
+    /// run the body again when it is better. With what the database said.
+    Unavailable(String),
     /// The run is not this host's any more. Nothing has happened.
     NotOwner,
     /// The step has a record: an earlier commit, whose answer was lost, did land. Nothing has happened now.
@@ -110,7 +110,7 @@ fn of_guest(error: &tokio_postgres::Error) -> SessionEnd {
     match Severity::of(error) {
         Severity::Retry => SessionEnd::Retry,
         Severity::ConnectionLost => SessionEnd::ConnectionLost,
-        Severity::Statement if is_trouble(error) => SessionEnd::Unavailable,
+        Severity::Statement if is_trouble(error) => SessionEnd::Unavailable(SqlFailure::from(error).message),
         Severity::Statement => SessionEnd::Failed(SqlFailure::from(error)),
     }
 }
@@ -133,7 +133,7 @@ fn of_record(error: &tokio_postgres::Error) -> SessionEnd {
         // Everything else that keeps the host from writing its own record, a lock that somebody holds for long among it,
         // is the database's trouble.
         _ => match of_guest(error) {
-            SessionEnd::Failed(_) => SessionEnd::Unavailable,
+            SessionEnd::Failed(failure) => SessionEnd::Unavailable(failure.message),
             end => end,
         },
     }

@@ -13,8 +13,8 @@ use super::error::DatabaseError;
 pub enum Renewal {
     /// The lease holds until this moment, by this host's own monotonic clock.
     Until(Instant),
-    /// Another incarnation has the executor's id now: this one is over.
-    Superseded,
+    /// The lease is over by the database's clock, or another incarnation has the executor's id: this one is over.
+    Over,
 }
 
 /// A connection that holds the session advisory lock on an executor's id (lifetime: one incarnation).
@@ -83,12 +83,18 @@ impl LeaseConnection {
         let renewed = self
             .client
             .execute(
-                "UPDATE dbos_host.executor SET lease_expires_at = clock_timestamp() + $3::float8 * interval '1 second'
-                  WHERE executor_id = $1 AND incarnation = $2",
+                // A lease that is over is not renewed, however the clocks and the networks of the hosts are: others may have
+                // acted on its end. It is looked at behind the lock, for which a take-over may have to be waited for.
+                "WITH me AS (
+                     SELECT executor_id, lease_expires_at FROM dbos_host.executor
+                      WHERE executor_id = $1 AND incarnation = $2 FOR NO KEY UPDATE)
+                 UPDATE dbos_host.executor e
+                    SET lease_expires_at = clock_timestamp() + $3::float8 * interval '1 second'
+                   FROM me WHERE e.executor_id = me.executor_id AND me.lease_expires_at >= clock_timestamp()",
                 &[&self.executor, &self.incarnation.as_str(), &self.duration.as_secs_f64()],
             )
             .await?;
-        Ok(if renewed == 1 { Renewal::Until(asked + self.duration) } else { Renewal::Superseded })
+        Ok(if renewed == 1 { Renewal::Until(asked + self.duration) } else { Renewal::Over })
     }
 
     /// The executor.

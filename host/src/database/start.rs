@@ -80,10 +80,11 @@ pub struct Existing {
 // was lost that the row is its own.
 //
 // A host whose lease lapsed is another incarnation since; a start that it prepared before would be a run that nobody
-// looks for. So the executor must still be this incarnation.
+// looks for. So the executor must still be this incarnation, and its row is locked: who becomes it next waits for the
+// start, and finds the run at its first look.
 const START: &str = "
 WITH self AS (
-    SELECT 1 FROM dbos_host.executor WHERE executor_id = $3 AND incarnation = $9
+    SELECT 1 FROM dbos_host.executor WHERE executor_id = $3 AND incarnation = $9 FOR SHARE
 ), created AS (
     INSERT INTO dbos.workflow_status
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,

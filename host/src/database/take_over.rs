@@ -24,11 +24,14 @@ pub struct TakenRun {
 // those of an app that is configured elsewhere, are left alone. `started_at_epoch_ms` is not touched.
 //
 // The lease is looked at again for each page, and its row is locked: a host that wakes up and begins a new incarnation
-// waits for the page, and what it starts then is not taken from it. An executor's own old runs need no lapse.
+// waits for the page, and what it starts then is not taken from it. An executor's own old runs need no lapse. And whoever
+// takes must still be who it thinks it is, or the runs would get an owner that is over.
 const TAKE: &str = "
-WITH dead AS (
+WITH self AS (
+    SELECT 1 FROM dbos_host.executor WHERE executor_id = $5 AND incarnation = $3 FOR SHARE
+), dead AS (
     SELECT executor_id FROM dbos_host.executor
-      WHERE executor_id = $1 AND ($1 = $5 OR lease_expires_at < clock_timestamp())
+      WHERE executor_id = $1 AND ($1 = $5 OR lease_expires_at < clock_timestamp()) AND EXISTS (SELECT 1 FROM self)
       FOR SHARE
 ), page AS (
     SELECT workflow_uuid FROM dbos.workflow_status

@@ -216,6 +216,7 @@ fn interrupted(interrupt: Interrupt) -> AttemptEnd {
         Interrupt::Lost => AttemptEnd::Lost,
         Interrupt::ShuttingDown => AttemptEnd::ShuttingDown,
         Interrupt::Diverged(divergence) => AttemptEnd::Finished(FinalOutcome::DeadLetter(divergence.to_failure())),
+        Interrupt::Unavailable(_) => AttemptEnd::Failed(interrupt.to_string()),
         Interrupt::Forbidden(failure) => AttemptEnd::Finished(FinalOutcome::Error(failure)),
         Interrupt::RunAgain => AttemptEnd::Failed("a transaction's interrupt reached its workflow".into()),
     }

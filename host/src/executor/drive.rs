@@ -24,22 +24,42 @@ enum Next {
 impl Executor {
     /// Drives a run that this process has started.
     pub(super) fn drive_new(&self, new: &NewRun) {
+        // A claim of an earlier incarnation must not displace the one that the run may have by now.
+        if !new.claim().is_of(&self.identity().incarnation) {
+            return self.runs.doubt();
+        }
         let Some(driven) = self.runs.enter(new.claim()) else { return };
         let prepared = Box::new(Prepared::fresh(new));
-        tokio::spawn(self.this().live(new.claim().clone(), driven, Next::Fresh(prepared)));
+        let (executor, displaced, claim) = (self.this(), driven.displaced(), new.claim().clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = displaced => {}
+                () = executor.live(claim, driven, Next::Fresh(prepared)) => {}
+            }
+        });
     }
 
     /// Drives a run that this process has taken over.
     pub(super) fn drive_taken(&self, taken: TakenRun) {
         let Some(driven) = self.runs.enter(&taken.claim) else { return };
-        let executor = self.this();
+        let (executor, displaced) = (self.this(), driven.displaced());
         tokio::spawn(async move {
             tokio::select! {
-                () = executor.before_taking_up(&taken) => {}
-                () = executor.stopped() => return driven.interrupted(),
+                biased;
+                () = displaced => {}
+                () = executor.live_taken(taken, driven) => {}
             }
-            executor.live(taken.claim, driven, Next::Load).await;
         });
+    }
+
+    async fn live_taken(self: Arc<Self>, taken: TakenRun, driven: Driven) {
+        tokio::select! {
+            biased;
+            () = self.stopped() => return driven.interrupted(),
+            () = self.before_taking_up(&taken) => {}
+        }
+        self.live(taken.claim, driven, Next::Load).await;
     }
 
     /// A run that was taken in the middle of a sleep needs no instance before it is due, and no attempt. One whose
@@ -67,8 +87,9 @@ impl Executor {
         driven.counted(matches!(next, Next::Fresh(_)));
         loop {
             let slot = tokio::select! {
-                slot = self.slots.workflow() => slot,
+                biased;
                 () = self.stopped() => return driven.interrupted(),
+                slot = self.slots.workflow() => slot,
             };
             let prepared = match std::mem::replace(&mut next, Next::Load) {
                 Next::Fresh(prepared) => *prepared,
@@ -153,17 +174,16 @@ impl Executor {
     async fn prepare(&self, claim: &Claim) -> Option<Prepared> {
         self.lease.held().await;
         let mut backoff = Backoff::new("load a workflow");
-        loop {
-            failpoint::hit("attempt.before_count").await;
-            let counted = match self.database.count_attempt(claim).await {
-                Ok(Some(attempt)) => attempt,
+        failpoint::hit("attempt.before_count").await;
+        let counted = loop {
+            match self.database.count_attempt(claim).await {
+                Ok(Some(attempt)) => break attempt,
                 Ok(None) => return None,
-                Err(error) => {
-                    backoff.wait(&error).await;
-                    continue;
-                }
-            };
-            failpoint::hit("attempt.after_count").await;
+                Err(error) => backoff.wait(&error).await,
+            }
+        };
+        failpoint::hit("attempt.after_count").await;
+        loop {
             match self.database.load_history(claim.run()).await {
                 Ok(records) => return Some(Prepared::replay(counted, records)),
                 Err(error) => backoff.wait(&error).await,

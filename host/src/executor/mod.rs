@@ -18,7 +18,7 @@ mod start;
 mod transaction;
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -83,6 +83,7 @@ pub struct Executor {
     apps: HashMap<AppName, Arc<App>>,
     slots: Slots,
     runs: Registry,
+    lapsed: Mutex<Vec<Claim>>,
     max_attempts: u32,
     show_replayed_logs: bool,
     stopping: watch::Sender<bool>,
@@ -105,6 +106,7 @@ impl Executor {
             apps: parts.apps.into_iter().map(|app| (app.name().clone(), Arc::new(app))).collect(),
             slots: Slots::new(parts.slots),
             runs: Registry::default(),
+            lapsed: Mutex::default(),
             max_attempts: parts.max_attempts,
             show_replayed_logs: parts.show_replayed_logs,
             stopping: watch::Sender::new(false),
@@ -138,13 +140,15 @@ impl Executor {
     /// Who this process is now.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        self.identity.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Another process has taken this one's identity: new runs are started under another. The old ones are lost, which
     /// their instances find out at their next write.
     pub fn change_identity(&self, identity: Identity) {
-        *self.identity.write().unwrap_or_else(std::sync::PoisonError::into_inner) = identity;
+        let cut_short = self.runs.interrupted();
+        self.lapsed.lock().unwrap_or_else(PoisonError::into_inner).extend(cut_short);
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
     }
 
     /// Returns when an effect of the run may begin. A host past its lease may have lost the run already; its writes would
@@ -156,6 +160,12 @@ impl Executor {
             () = self.lease.held() => {}
         }
         if claim.is_of(&self.identity().incarnation) { Ok(()) } else { Err(Interrupt::Lost) }
+    }
+
+    /// The runs whose attempts a change of identity cut short, once: that was not their fault.
+    #[must_use]
+    pub fn take_lapsed(&self) -> Vec<Claim> {
+        std::mem::take(&mut *self.lapsed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Drives runs that this host has taken over. Those that it drives already are left alone.

@@ -52,6 +52,11 @@ impl Registry {
         self.0.lock()
     }
 
+    /// A run may be without anybody who drives it.
+    pub(super) fn doubt(&self) {
+        self.0.abandoned.store(true, Ordering::SeqCst);
+    }
+
     /// True once after a run was given up before its end.
     pub(super) fn take_abandoned(&self) -> bool {
         self.0.abandoned.swap(false, Ordering::SeqCst)
@@ -94,6 +99,18 @@ pub(super) struct Driven {
 }
 
 impl Driven {
+    /// Returns when this task is not to go on: the run has been entered again under a newer claim. Two tasks that drive one
+    /// run could each begin what the other has recorded.
+    pub(super) fn displaced(&self) -> impl Future<Output = ()> + Send + use<> {
+        let news = self.registry.lock().get(self.claim.run()).map(|entry| entry.news.subscribe());
+        async move {
+            if let Some(mut news) = news {
+                // Told or gone: in both cases this task's entry is no more.
+                let _ = news.wait_for(|news| *news != News::Running).await;
+            }
+        }
+    }
+
     /// An attempt was counted, or has come to an end that it must answer for.
     pub(super) fn counted(&self, is_counted: bool) {
         let mut runs = self.registry.lock();
@@ -126,7 +143,8 @@ impl Drop for Driven {
         let is_own = runs.get(self.claim.run()).is_some_and(|entry| entry.claim == self.claim);
         let entry = if is_own { runs.remove(self.claim.run()) } else { None };
         drop(runs);
-        if news == News::LookElsewhere {
+        // A task whose run has a newer one leaves nothing behind.
+        if news == News::LookElsewhere && entry.is_some() {
             self.registry.abandoned.store(true, Ordering::SeqCst);
         }
         if let Some(entry) = entry {

@@ -22,6 +22,9 @@ const MAX_RUNS: u32 = 200;
 const FIRST_WAIT: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// How often a body is run again in one attempt because the database is in trouble: about ten seconds.
+const MAX_WAITS: u32 = 20;
+
 /// The wait while the database is in trouble.
 const TROUBLE_WAIT: Duration = Duration::from_millis(500);
 
@@ -29,8 +32,8 @@ const TROUBLE_WAIT: Duration = Duration::from_millis(500);
 enum Run {
     Done(StepEnd),
     Again,
-    /// The database is in trouble: again, however often.
-    Wait,
+    /// The database is in trouble, with what it said: again, when it may be better.
+    Wait(String),
 }
 
 impl Executor {
@@ -41,13 +44,20 @@ impl Executor {
         isolation: Isolation,
         read_only: bool,
     ) -> Result<StepEnd, Interrupt> {
-        let mut run = 0;
+        let (mut run, mut waits) = (0, 0);
         while run < MAX_RUNS {
             match self.transaction_once(call, isolation, read_only).await? {
                 Run::Done(end) => return Ok(end),
                 Run::Again => run += 1,
-                Run::Wait => {
-                    tracing::warn!(step = call.name, "the database cannot commit a transaction; it is run again");
+                // A guest can make this look like the database's trouble, and trouble can last: the run gives up its slot
+                // and backs off, and a guest's doing is counted against it.
+                Run::Wait(reason) if waits >= MAX_WAITS => return Err(Interrupt::Unavailable(reason)),
+                Run::Wait(reason) => {
+                    waits += 1;
+                    tracing::warn!(
+                        step = call.name,
+                        "the database cannot commit a transaction: {reason}; it is run again"
+                    );
                     tokio::time::sleep(TROUBLE_WAIT).await;
                 }
             }
@@ -89,7 +99,7 @@ impl Executor {
                 SessionEnd::Committed => Run::Done(StepEnd { result, started_at, completed_at, is_recorded: false }),
                 SessionEnd::Failed(failure) => Run::Done(failed(sql_failure(&failure))),
                 SessionEnd::Retry | SessionEnd::ConnectionLost => Run::Again,
-                SessionEnd::Unavailable => Run::Wait,
+                SessionEnd::Unavailable(reason) => Run::Wait(reason),
                 SessionEnd::NotOwner | SessionEnd::Exists => unreachable!("nothing was recorded in this flight"),
             });
         }
@@ -109,7 +119,7 @@ impl Executor {
             SessionEnd::Committed => Ok(Run::Done(StepEnd { result, started_at, completed_at, is_recorded: true })),
             SessionEnd::Failed(failure) => Ok(Run::Done(failed(sql_failure(&failure)))),
             SessionEnd::Retry | SessionEnd::ConnectionLost => Ok(Run::Again),
-            SessionEnd::Unavailable => Ok(Run::Wait),
+            SessionEnd::Unavailable(reason) => Ok(Run::Wait(reason)),
             SessionEnd::NotOwner => Err(Interrupt::Lost),
             SessionEnd::Exists => Err(Interrupt::Reload),
         }

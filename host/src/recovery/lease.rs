@@ -96,7 +96,11 @@ impl Keeper {
 
     async fn renew(&mut self, database: &Database, changed: &impl Fn(Identity)) -> Result<(), DatabaseError> {
         let lapsed = Instant::now() >= *self.until.borrow();
-        if !lapsed && let Renewal::Until(until) = self.connection.renew().await? {
+        if !lapsed
+            && let Renewal::Until(until) = self.connection.renew().await?
+            // The answer may have come so late that the lease was over in the meantime.
+            && Instant::now() < *self.until.borrow()
+        {
             self.until.send_replace(until);
             return Ok(());
         }

@@ -40,6 +40,11 @@ struct State {
 
 async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(), DatabaseError> {
     let identity = executor.identity();
+    // Before the runs are claimed anew: the attempts are given back under the claims that they were counted with.
+    let lapsed = executor.take_lapsed();
+    if !lapsed.is_empty() {
+        executor.database().give_back_attempts(&lapsed).await?;
+    }
     let seen = state.first_look_of.as_ref().is_some_and(|seen| seen.incarnation == identity.incarnation);
     let findings = Findings {
         expired: executor.database().expired_executors(&identity.executor).await?,

@@ -16,3 +16,18 @@ fn burgle(statements: Vec<String>) -> Vec<String> {
     };
     statements.iter().map(told).collect()
 }
+
+/// Takes an error for an answer.
+#[transaction]
+fn try_sql_and_ignore(statement: &str) -> String {
+    match sql::query::<serde_json::Value>(statement, params![]) {
+        Ok(rows) => format!("{} rows", rows.len()),
+        Err(error) => format!("ignored: {error}"),
+    }
+}
+
+/// Runs one statement whose failure the transaction does not see, and tells what the workflow sees.
+#[workflow]
+fn burgle_and_ignore(statement: &str) -> String {
+    try_sql_and_ignore(statement).unwrap_or_else(|error| format!("failed: {error}"))
+}

@@ -1,4 +1,4 @@
-//! Panics, loops, eats memory and recurses, in each phase; and a neighbour that does nothing of the kind.
+//! Panics, loops, eats memory, recurses and prints without end; and a neighbour that does nothing of the kind.
 
 use std::hint::black_box;
 
@@ -81,4 +81,26 @@ fn bad_handler(how: &str) -> Result<String> {
 #[workflow]
 fn neighbour() -> Result<u32> {
     (0..10).map(|_| step()).sum()
+}
+
+#[transaction(read_only)]
+fn look() -> u32 {
+    1
+}
+
+/// Prints lines of 64 kB while the record of a step is on its way.
+#[workflow]
+fn flood(lines: u32) -> Result<u32> {
+    look()?;
+    let line = "x".repeat(64_000);
+    for _ in 0..lines {
+        log::info!("{line}");
+    }
+    Ok(lines)
+}
+
+/// Prints empty lines, all of them in one call.
+#[workflow]
+fn empty_lines(lines: usize) -> Result<()> {
+    Ok(wasip2::cli::stdout::get_stdout().write(&vec![b'\n'; lines])?)
 }

@@ -55,3 +55,57 @@ fn single_steps(text: &str) -> Result<String> {
     let answer = tell_outside(text)?;
     Ok(format!("{rows} {answer}"))
 }
+
+#[transaction]
+fn charge() -> String {
+    "charged".to_owned()
+}
+
+#[transaction]
+fn refund() -> String {
+    "refunded".to_owned()
+}
+
+#[post("/charge")]
+fn answer_charge() -> Result<String> {
+    charge()
+}
+
+#[post("/refund")]
+fn answer_refund() -> Result<String> {
+    refund()
+}
+
+/// What `Error` or value came of asking for the outcome of a run that cannot be, and of starting one.
+fn ask_for_the_impossible() -> Vec<String> {
+    let impossible = "zero\0byte";
+    let outcome = Handle::<String>::of(impossible).join();
+    let start = echo::start_with(StartOptions::new().id(impossible), "hi", None);
+    let start = start.map(|started| started.id().to_owned());
+    [outcome, start]
+        .map(|told| told.map_or_else(|error| format!("error: {error}"), |value| format!("ok: {value}")))
+        .into()
+}
+
+#[get("/impossible")]
+fn impossible_in_a_handler() -> Result<serde_json::Value> {
+    Ok(json!(ask_for_the_impossible()))
+}
+
+/// The same in a workflow, whose own records must bear it.
+#[workflow]
+fn impossible() -> Vec<String> {
+    ask_for_the_impossible()
+}
+
+/// Goes on after a start that failed.
+#[workflow]
+fn catch(text: &str) -> Result<String> {
+    let started = match echo::start(text, None) {
+        Ok(started) => format!("started {}", started.id()),
+        Err(error) => format!("caught: {error}"),
+    };
+    write(text)?;
+    write(text)?;
+    Ok(started)
+}

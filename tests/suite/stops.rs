@@ -1,0 +1,105 @@
+//! Stopping a host is nothing to its runs: not an attempt of theirs, and no reason to send a request twice.
+
+use std::fs;
+use std::time::Duration;
+
+use dbos_host_tests::{Answer, Gate, Host, HostBuilder, Outside, TestPostgres, eventually};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::small_steps::{World, start};
+
+/// A lease that is over soon. Long enough for a busy machine to renew it in time: it is renewed three times as often.
+const SHORT_LEASE: Duration = Duration::from_millis(1500);
+
+/// So many renewals by another host take longer than a lease.
+const MORE_THAN_A_LEASE: usize = 5;
+
+/// How often a host visited a fail point.
+fn visits(builder: &HostBuilder, point: &str) -> usize {
+    builder.visits().iter().filter(|visit| visit.starts_with(&format!("{point}#"))).count()
+}
+
+async fn terminate(host: &mut Host) {
+    host.signal(Signal::TERM);
+    let status = host.wait_for_exit().await;
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn stops_are_not_attempts_of_a_run_that_sleeps() {
+    let database = TestPostgres::shared().fresh_database().await;
+    // With one instance, who sleeps gives it up for whoever wants to run.
+    let builder = HostBuilder::new("many_steps").database(&database).config("limits: { workflows: 1 }");
+    let clock = builder.folder().join("clock");
+    fs::write(&clock, "0").unwrap();
+    let builder = builder.environment("DBOS_HOST_TEST_CLOCK", &clock.display().to_string());
+
+    let mut sleepers: Vec<String> = Vec::new();
+    for life in 1..=5 {
+        let mut host = builder.start().await;
+        if life > 1 {
+            host.wait_for_log("recovering ").await;
+        }
+        // This one comes after those of earlier lives: when it sleeps, they have had their turn.
+        let sleeper = format!("sleeper-{life}");
+        host.start_workflow("many_steps", &sleeper, &json!({ "steps": 1 })).await;
+        database.wait_for_steps(&sleeper, 2).await;
+        sleepers.push(sleeper);
+        terminate(&mut host).await;
+        for sleeper in &sleepers {
+            let run = database.run(sleeper).await.unwrap();
+            assert_eq!(run.status, "PENDING", "`{sleeper}`: {run:?}");
+            assert!(run.attempts <= 1, "`{sleeper}` in life {life}: {run:?}");
+        }
+    }
+    fs::write(&clock, "86400000").unwrap();
+    let _host = builder.start().await;
+    for sleeper in &sleepers {
+        assert_eq!(database.output(sleeper).await, json!(1), "{sleeper}");
+    }
+}
+
+/// A host with a request that is not answered yet, another host of the same database, and the gate to the answer.
+async fn asking() -> (World, Host, Host, HostBuilder, Gate) {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let outside = Outside::answering(move |_, _| Answer::json(&json!("heard")).held_by(&held)).await;
+    let world = World::with(TestPostgres::shared(), outside).await;
+    let first = world.host().executor("first").lease(SHORT_LEASE).start().await;
+    let second_builder = world.host().executor("second").lease(SHORT_LEASE).note_visits();
+    let second = second_builder.start().await;
+    start(&first, "write_tell_write", "asks").await;
+    world.outside.wait_for(1).await;
+    (world, first, second, second_builder, gate)
+}
+
+#[tokio::test]
+async fn a_request_that_is_answered_while_its_host_stops_is_not_sent_again() {
+    let (world, mut first, _second, second_builder, gate) = asking().await;
+    first.signal(Signal::TERM);
+    first.wait_for_log("stopping").await;
+    let renewals = visits(&second_builder, "lease.before_renewal");
+    eventually("more than a lease is over", async || {
+        (visits(&second_builder, "lease.before_renewal") >= renewals + MORE_THAN_A_LEASE).then_some(())
+    })
+    .await;
+    assert!(!first.has_ended(), "a call that runs has its time");
+    assert_eq!(world.told("asks"), 1, "the second host has sent what the first one is still sending");
+    gate.open();
+    assert!(first.wait_for_exit().await.success());
+    world.check_write_tell_write("asks", 1).await;
+    assert_eq!(world.database.run("asks").await.unwrap().executor.as_deref(), Some("second"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_answered_is_sent_by_the_next_host_when_the_first_has_ended() {
+    let (world, mut first, _second, _second_builder, gate) = asking().await;
+    first.signal(Signal::TERM);
+    first.wait_for_log("stopping").await;
+    // The second request can only come from the second host.
+    world.outside.wait_for(2).await;
+    assert!(first.ends_soon().await, "the second host has not waited for the first");
+    gate.open();
+    world.check_write_tell_write("asks", 2).await;
+}
