@@ -8,6 +8,7 @@
 //! This crate must not depend on the others of the workspace: it builds in seconds, before anything else can be built.
 
 mod apt;
+mod checkout;
 mod debian_sysroot;
 mod demo;
 mod guest_toolchain;

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::shell;
+use crate::{checkout, shell};
 
 /// The checkout and the folders that belong to it. Lives as long as the process.
 pub(crate) struct Project {
@@ -30,6 +30,7 @@ impl Project {
         let cache = cache_folder(variable("XDG_CACHE_HOME"), variable("HOME"))?;
         let target = target_folder(root, &cache, variable("CARGO_TARGET_DIR"));
         fs::create_dir_all(&cache).with_context(|| format!("create `{}`", cache.display()))?;
+        checkout::claim(root, &target)?;
         Ok(Self { root: root.to_owned(), cache, target })
     }
 
