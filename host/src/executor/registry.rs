@@ -99,10 +99,16 @@ pub(super) struct Driven {
 }
 
 impl Driven {
+    /// This task's own entry; `None` when the run has a newer one.
+    fn own_entry<'a>(&self, runs: &'a mut HashMap<WorkflowId, Entry>) -> Option<&'a mut Entry> {
+        runs.get_mut(self.claim.run()).filter(|entry| entry.claim == self.claim)
+    }
+
     /// Returns when this task is not to go on: the run has been entered again under a newer claim. Two tasks that drive one
     /// run could each begin what the other has recorded.
     pub(super) fn displaced(&self) -> impl Future<Output = ()> + Send + use<> {
-        let news = self.registry.lock().get(self.claim.run()).map(|entry| entry.news.subscribe());
+        // Its own entry only: one that was replaced before this look belongs to the task that is to go on.
+        let news = self.own_entry(&mut self.registry.lock()).map(|entry| entry.news.subscribe());
         async move {
             if let Some(mut news) = news {
                 // Told or gone: in both cases this task's entry is no more.
@@ -113,18 +119,14 @@ impl Driven {
 
     /// An attempt was counted, or has come to an end that it must answer for.
     pub(super) fn counted(&self, is_counted: bool) {
-        let mut runs = self.registry.lock();
-        if let Some(entry) = runs.get_mut(self.claim.run()).filter(|entry| entry.claim == self.claim) {
+        if let Some(entry) = self.own_entry(&mut self.registry.lock()) {
             entry.is_counted = is_counted;
         }
     }
 
     /// The host stops: an attempt that was counted is to be given back.
     pub(super) fn interrupted(self) {
-        let is_counted = {
-            let runs = self.registry.lock();
-            runs.get(self.claim.run()).is_some_and(|entry| entry.claim == self.claim && entry.is_counted)
-        };
+        let is_counted = self.own_entry(&mut self.registry.lock()).is_some_and(|entry| entry.is_counted);
         if is_counted {
             self.registry.interrupted.lock().unwrap_or_else(PoisonError::into_inner).push(self.claim.clone());
         }
@@ -140,7 +142,7 @@ impl Drop for Driven {
     fn drop(&mut self) {
         let news = std::mem::replace(&mut self.news, News::LookElsewhere);
         let mut runs = self.registry.lock();
-        let is_own = runs.get(self.claim.run()).is_some_and(|entry| entry.claim == self.claim);
+        let is_own = self.own_entry(&mut runs).is_some();
         let entry = if is_own { runs.remove(self.claim.run()) } else { None };
         drop(runs);
         // A task whose run has a newer one leaves nothing behind.
