@@ -123,7 +123,10 @@ async fn what_does_not_exist_is_told() {
     let (_database, builder) = with_a_family().await;
     for word in ["get", "steps"] {
         let said = error(&builder.output(&["workflow", word, "nobody"]).await, 6);
-        assert_eq!(said, "error: failed to find the workflow `nobody`\n  because there is none with this id\n");
+        assert_eq!(
+            said,
+            "error[no_such_workflow]: failed to find the workflow `nobody`\n  because there is none with this id\n"
+        );
     }
 }
 
@@ -132,7 +135,7 @@ async fn a_database_that_no_host_has_made_ready_is_told() {
     let database = TestPostgres::shared().fresh_database().await;
     let builder = HostBuilder::without_component().database(&database);
     let expected = "\
-error: failed to read the database
+error[database]: failed to read the database
   because the system tables are missing or older than this program
   hint: run `dbos-host migrate`
 ";
@@ -147,7 +150,7 @@ async fn a_database_that_does_not_answer_is_told_without_its_password() {
     let said = error(&plain(&["workflow", "list", "--database-url", url]).await, 4);
     assert!(
         said.starts_with(
-            "error: failed to open the database\n  because cannot connect to the database at 127.0.0.1:1/x"
+            "error[database]: failed to open the database\n  because cannot connect to the database at 127.0.0.1:1/x"
         ),
         "{said}"
     );
@@ -218,7 +221,7 @@ async fn a_wrong_command_line_is_told() {
 #[tokio::test]
 async fn a_wrong_configuration_is_told_with_file_and_line() {
     let none = "\
-error: failed to read the configuration
+error[configuration]: failed to read the configuration
   because the app has no name
   hint: write `name: my-app` into `dbos-config.yaml`
 ";
@@ -243,7 +246,7 @@ async fn an_address_in_use_is_told() {
         HostBuilder::without_component().database(&database).output(&["run", &wasm, "--listen", &address]).await;
     let said = error(&output, 1);
     let expected = format!(
-        "error: failed to serve HTTP\n  because {address} is in use by another program\n  hint: stop it, or choose \
+        "error[cannot_listen]: failed to serve HTTP\n  because {address} is in use by another program\n  hint: stop it, or choose \
          another port with `--listen`\n"
     );
     assert!(said.ends_with(&expected), "{said}");

@@ -11,7 +11,7 @@ use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 
 use super::guest::{Guest, Phase};
 use super::interrupt::Interrupt;
-use crate::workflow::Failure;
+use crate::workflow::{Code, Failure};
 
 /// The clock of an instance.
 pub(super) struct GuardedClock;
@@ -38,7 +38,7 @@ impl<'a> Guarded<'a> {
             return Ok(());
         }
         let text = "waiting on a clock is not possible in a workflow; use `sleep`, which is durable";
-        Err(wasmtime::Error::new(Interrupt::Forbidden(Failure::new("PhaseError", "wrong_phase", text))))
+        Err(wasmtime::Error::new(Interrupt::Forbidden(Failure::new("PhaseError", Code("wrong_phase"), text))))
     }
 }
 

@@ -18,8 +18,8 @@ use super::services::{Program, Services, StepCall};
 use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, EpochMs, Failure, History, Operation, OperationDigest, OperationKind, Record, RecordedResult, StepKind,
-    StepNumber, WorkflowId, WorkflowTime,
+    Arguments, Code, EpochMs, Failure, History, Operation, OperationDigest, OperationKind, Record, RecordedResult,
+    StepKind, StepNumber, WorkflowId, WorkflowTime,
 };
 
 /// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
@@ -191,7 +191,7 @@ impl Gate {
         });
         let Some(entry) = entry else {
             let text = format!("the app has no {} `{name}`", kind.as_str());
-            return Err(Failure::new("Error", "unknown_step", text).not_retryable());
+            return Err(Failure::new("Error", Code("unknown_step"), text).not_retryable());
         };
         let arguments = parse_arguments(arguments)?;
         arguments.check(&entry.parameters).map_err(bad_arguments)?;
@@ -205,7 +205,7 @@ impl Gate {
     pub async fn sleep(&mut self, milliseconds: u64) -> Answer<()> {
         if milliseconds > MAX_SLEEP_MS {
             let text = format!("a sleep of {milliseconds} ms is longer than the limit of {MAX_SLEEP_MS} ms");
-            return Ok(Err(Failure::new("Error", "sleep_too_long", text)));
+            return Ok(Err(Failure::new("Error", Code("sleep_too_long"), text)));
         }
         let arguments = json!({ "milliseconds": milliseconds });
         let operation = Operation { kind: OperationKind::Sleep, name: "DBOS.sleep".into(), arguments };
@@ -256,11 +256,13 @@ impl Gate {
         // Before a number is taken: what fails without a record must leave no gap in the numbers.
         let child = match chosen.map_or_else(|| self.run().child(self.history.next_step()), Ok) {
             Ok(child) => child,
-            Err(error) => return Ok(Err(Failure::new("Error", "invalid_id", error.to_string()))),
+            Err(error) => return Ok(Err(Failure::new("Error", Code("invalid_id"), error.to_string()))),
         };
         let (number, found) = self.take(&operation)?;
         if let Some(record) = found {
-            return Ok(record.child.ok_or_else(|| Failure::new("Error", "no_child", "the record names no child")));
+            return Ok(record
+                .child
+                .ok_or_else(|| Failure::new("Error", Code("no_child"), "the record names no child")));
         }
         self.before_effect().await?;
         let mut new = self.services.new_run(&self.program, child.clone(), name, arguments);
@@ -288,7 +290,7 @@ impl Gate {
     ) -> Result<(Arguments, Option<WorkflowId>), Failure> {
         let arguments = check_workflow(&self.program, name, arguments)?;
         let id = id.map(WorkflowId::parse).transpose();
-        Ok((arguments, id.map_err(|error| Failure::new("Error", "invalid_id", error.to_string()))?))
+        Ok((arguments, id.map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?))
     }
 
     /// Waits for the end of another run; its outcome is recorded as this run's own.
@@ -298,7 +300,7 @@ impl Gate {
     pub async fn outcome(&mut self, id: &str) -> Answer<String> {
         let child = match WorkflowId::parse(id) {
             Ok(child) => child,
-            Err(error) => return Ok(Err(Failure::new("Error", "invalid_id", error.to_string()))),
+            Err(error) => return Ok(Err(Failure::new("Error", Code("invalid_id"), error.to_string()))),
         };
         let operation =
             Operation { kind: OperationKind::Outcome, name: "DBOS.getResult".into(), arguments: json!({ "id": id }) };
@@ -340,21 +342,22 @@ fn wake_time(record: &Record) -> EpochMs {
 }
 
 pub(super) fn no_such_workflow(id: &str) -> Failure {
-    Failure::new("Error", "no_such_workflow", format!("there is no workflow with the id `{id}`"))
+    Failure::new("Error", Code("no_such_workflow"), format!("there is no workflow with the id `{id}`"))
 }
 
 pub(super) fn bad_arguments(error: crate::workflow::ArgumentsError) -> Failure {
-    Failure::new("Error", "bad_arguments", error.to_string()).not_retryable()
+    Failure::new("Error", Code("bad_arguments"), error.to_string()).not_retryable()
 }
 
 /// Arguments from a guest: a JSON object within the size limit.
 pub(super) fn parse_arguments(json: &str) -> Result<Arguments, Failure> {
     if json.len() > MAX_PAYLOAD {
         let text = format!("the arguments have {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
-        return Err(Failure::new("Error", "payload_too_large", text).not_retryable());
+        return Err(Failure::new("Error", Code("payload_too_large"), text).not_retryable());
     }
-    let value = serde_json::from_str(json)
-        .map_err(|error| Failure::new("Error", "bad_arguments", format!("the arguments are not JSON: {error}")))?;
+    let value = serde_json::from_str(json).map_err(|error| {
+        Failure::new("Error", Code("bad_arguments"), format!("the arguments are not JSON: {error}"))
+    })?;
     Arguments::from_json(value).map_err(bad_arguments)
 }
 
@@ -362,7 +365,7 @@ pub(super) fn parse_arguments(json: &str) -> Result<Arguments, Failure> {
 pub(super) fn check_workflow(program: &Program, name: &str, arguments: &str) -> Result<Arguments, Failure> {
     let Some(entry) = program.manifest.workflow(name) else {
         let text = format!("the app has no workflow `{name}`");
-        return Err(Failure::new("Error", "unknown_workflow", text).not_retryable());
+        return Err(Failure::new("Error", Code("unknown_workflow"), text).not_retryable());
     };
     let arguments = parse_arguments(arguments)?;
     arguments.check(&entry.parameters).map_err(bad_arguments)?;

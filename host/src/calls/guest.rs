@@ -14,7 +14,7 @@ use super::outbound::Outbound;
 use super::services::{Program, Services};
 use super::wasi;
 use crate::database::GuestSession;
-use crate::workflow::{Failure, StepNumber, WorkflowId};
+use crate::workflow::{Code, Failure, StepNumber, WorkflowId};
 
 /// The phase of an instance, with what its calls work on.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl HandlerCalls {
         self.started += 1;
         let Some(key) = &self.idempotency_key else { return Ok(None) };
         let id = WorkflowId::parse(&format!("{key}-{}", self.started));
-        id.map(Some).map_err(|error| Failure::new("Error", "invalid_id", error.to_string()))
+        id.map(Some).map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))
     }
 }
 

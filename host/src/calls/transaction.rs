@@ -5,7 +5,7 @@ use super::gate::parse_arguments;
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
 use crate::database::Outcome;
-use crate::workflow::{Failure, OperationKind, StepKind};
+use crate::workflow::{Code, Failure, OperationKind, StepKind};
 
 impl transaction::Host for Guest {
     async fn call(&mut self, step: String, arguments: String) -> wasmtime::Result<Result<String, types::Failure>> {
@@ -50,5 +50,5 @@ impl HandlerCalls {
 }
 
 pub(super) fn unknown(kind: &str, step: &str) -> Failure {
-    Failure::new("Error", "unknown_step", format!("the app has no {kind} `{step}`")).not_retryable()
+    Failure::new("Error", Code("unknown_step"), format!("the app has no {kind} `{step}`")).not_retryable()
 }

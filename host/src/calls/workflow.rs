@@ -5,7 +5,7 @@ use super::gate::{check_workflow, no_such_workflow};
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
 use crate::database::Outcome;
-use crate::workflow::{Failure, WorkflowId};
+use crate::workflow::{Code, Failure, WorkflowId};
 
 impl types::Host for Guest {}
 
@@ -52,7 +52,8 @@ impl workflow::Host for Guest {
 
 impl HandlerCalls {
     async fn outcome(&self, id: &str) -> Result<String, Failure> {
-        let run = WorkflowId::parse(id).map_err(|error| Failure::new("Error", "invalid_id", error.to_string()))?;
+        let run =
+            WorkflowId::parse(id).map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?;
         match self.services.outcome(&run).await {
             Some(Outcome::Success(json)) => Ok(json),
             Some(Outcome::Failed(_, failure)) => Err(failure),
@@ -65,7 +66,7 @@ impl HandlerCalls {
         let id = match id {
             Some(id) => {
                 let id = WorkflowId::parse(id);
-                Some(id.map_err(|error| Failure::new("Error", "invalid_id", error.to_string()))?)
+                Some(id.map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?)
             }
             None => self.next_id()?,
         };

@@ -6,6 +6,8 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use crate::workflow::Code;
+
 /// How a run of the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -47,6 +49,18 @@ impl Exit {
     /// The number that the operating system sees.
     pub(crate) fn code(self) -> u8 {
         self as u8
+    }
+
+    /// The code of errors that have none of their own.
+    pub(crate) fn error_code(self) -> Code {
+        match self {
+            Self::Configuration => Code("configuration"),
+            Self::Database => Code("database"),
+            Self::Component => Code("component"),
+            Self::NotFound => Code("not_found"),
+            Self::Usage => Code("usage"),
+            Self::Success | Self::Failed | Self::Interrupted | Self::Terminated => Code("failed"),
+        }
     }
 
     /// The table for the end of `--help`.

@@ -5,7 +5,7 @@
 //! their text that starts with `hint: ` is advice. This module only arranges such texts, whoever they come from:
 //!
 //! ```text
-//! error: failed to open the system database
+//! error[database]: failed to open the system database
 //!   because no answer from `db.example.com:5432`
 //!   because connection refused
 //!   hint: is the server running?
@@ -17,6 +17,7 @@ use std::io::{self, Write};
 
 use super::escape;
 use super::exit::Exit;
+use crate::workflow::Code;
 
 /// What starts a line of advice in the text of an error.
 const HINT: &str = "hint: ";
@@ -27,6 +28,7 @@ const UNDER_BECAUSE: &str = "          ";
 /// A command that failed for an expected reason.
 #[derive(Debug)]
 pub(crate) struct Failure {
+    code: Option<Code>,
     exit: Exit,
     action: String,
     cause: Option<Box<dyn Error + Send + Sync>>,
@@ -36,7 +38,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure to do `action`: a verb and its object, as in "open the database".
     pub(crate) fn to(action: impl Into<String>) -> Self {
-        Self { exit: Exit::Failed, action: action.into(), cause: None, hints: Vec::new() }
+        Self { code: None, exit: Exit::Failed, action: action.into(), cause: None, hints: Vec::new() }
     }
 
     /// Adds the reason; the reasons behind it (its sources) are shown too.
@@ -54,6 +56,12 @@ impl Failure {
     /// Sets the exit code, [`Exit::Failed`] otherwise.
     pub(crate) fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
+        self
+    }
+
+    /// Sets the code that the failure is looked up by; otherwise the one of the exit code.
+    pub(crate) fn code(mut self, code: Code) -> Self {
+        self.code = Some(code);
         self
     }
 
@@ -88,7 +96,12 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut hints = Vec::new();
-        write!(f, ": failed to {}", arrange(&self.action, &mut hints, "  "))?;
+        write!(
+            f,
+            "[{}]: failed to {}",
+            self.code.unwrap_or_else(|| self.exit.error_code()),
+            arrange(&self.action, &mut hints, "  ")
+        )?;
         for cause in self.causes() {
             write!(f, "\n  because {}", arrange(&cause, &mut hints, UNDER_BECAUSE))?;
         }
@@ -139,10 +152,11 @@ mod tests {
         let failure = Failure::to("open the system database")
             .because(Link("no answer from `db:5432`", Some(Box::new(inner))))
             .hint("see the server's log")
+            .code(Code("database"))
             .exit(Exit::Database);
         assert_eq!(
             failure.to_string(),
-            ": failed to open the system database\n  because no answer from `db:5432`\n  because connection refused\n  \
+            "[database]: failed to open the system database\n  because no answer from `db:5432`\n  because connection refused\n  \
              hint: is the server running?\n  hint: see the server's log"
         );
         assert_eq!(failure.exit_code(), Exit::Database);
@@ -151,7 +165,7 @@ mod tests {
     #[test]
     fn a_cause_that_repeats_its_source_is_shown_once() {
         let failure = Failure::to("connect").because(Link("db error: no", Some(Box::new(Link("no", None)))));
-        assert_eq!(failure.to_string(), ": failed to connect\n  because db error: no");
+        assert_eq!(failure.to_string(), "[failed]: failed to connect\n  because db error: no");
     }
 
     #[test]
@@ -159,7 +173,7 @@ mod tests {
         let failure = Failure::to("load `a.wasm`").because("it imports\n\x1b[1mtwo things");
         assert_eq!(
             failure.to_string(),
-            ": failed to load `a.wasm`\n  because it imports\n          \\u{1b}[1mtwo things"
+            "[failed]: failed to load `a.wasm`\n  because it imports\n          \\u{1b}[1mtwo things"
         );
         assert_eq!(failure.exit_code(), Exit::Failed);
     }

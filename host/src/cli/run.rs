@@ -22,7 +22,7 @@ use crate::executor::{App, AppSettings, Executor, Parts};
 use crate::recovery::{self, Keeper};
 use crate::sandbox::{Component, Sandbox};
 use crate::trigger::{Routes, Server};
-use crate::workflow::AppName;
+use crate::workflow::{AppName, Code};
 
 /// How long running calls may go on after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -130,7 +130,7 @@ async fn serve(
         .map_err(|error| Failure::to("serve the app's routes").because(error).exit(Exit::Component))?;
     let server = Server::bind(config.listen, Arc::clone(&executor), routes)
         .await
-        .map_err(|error| Failure::to("serve HTTP").because(error))?;
+        .map_err(|error| Failure::to("serve HTTP").because(error).code(Code("cannot_listen")))?;
     tracing::info!("listening on http://{}", server.address());
 
     until_told_to_stop(opened, executor, sandbox, keeper, server, shutdown).await;

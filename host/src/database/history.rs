@@ -1,7 +1,7 @@
 //! Loading what a run has recorded.
 
 use super::error::DatabaseError;
-use crate::workflow::{EpochMs, Failure, OperationDigest, Record, RecordedResult, StepNumber, WorkflowId};
+use crate::workflow::{Code, EpochMs, Failure, OperationDigest, Record, RecordedResult, StepNumber, WorkflowId};
 
 const HISTORY: &str = "
 SELECT o.function_id, o.function_name, o.output, o.error, o.child_workflow_id, o.started_at_epoch_ms,
@@ -67,7 +67,7 @@ fn result(output: Option<String>, error: Option<String>, serialization: Option<&
         (_, Some(error)) => RecordedResult::Failed(Failure::from_stored(&error)),
         (Some(_), None) if !readable => RecordedResult::Failed(Failure::new(
             "Error",
-            "unreadable_record",
+            Code("unreadable_record"),
             format!("the record is stored as `{}`, which this host cannot read", serialization.unwrap_or_default()),
         )),
         (Some(output), None) => RecordedResult::Output(output),

@@ -24,7 +24,7 @@ use super::finish::{self, Finish};
 use super::record::{self, NewRecord};
 use super::start::{self, NewRun};
 use crate::failpoint;
-use crate::workflow::Failure;
+use crate::workflow::{Code, Failure};
 
 /// Entries that wait to be written. When it is full, `append` waits: a slow database slows the guests down and does not
 /// fill the host's memory.
@@ -183,7 +183,7 @@ impl Writer {
                     let shown = DatabaseError::from(error);
                     if refused {
                         self.client = Some(client);
-                        let failure = Failure::new("DatabaseError", "not_recorded", shown.to_string());
+                        let failure = Failure::new("DatabaseError", Code("not_recorded"), shown.to_string());
                         return (Landed::Refused(failure), lost_answer);
                     }
                     if lost {

@@ -1,7 +1,7 @@
 //! Reading runs: for those who wait for an outcome, and for people.
 
 use super::error::DatabaseError;
-use crate::workflow::{EpochMs, Failure, Status, WorkflowId};
+use crate::workflow::{Code, EpochMs, Failure, Status, WorkflowId};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,26 +171,26 @@ fn outcome(
     serialization: Option<&str>,
 ) -> Option<Outcome> {
     let failure =
-        |code: &str, text: String| error.map_or_else(|| Failure::new("Error", code, text), Failure::from_stored);
+        |code: Code, text: String| error.map_or_else(|| Failure::new("Error", code, text), Failure::from_stored);
     match status {
         Status::Pending | Status::Enqueued | Status::Delayed => None,
         Status::Success if serialization.is_some_and(|name| name != "portable_json") => Some(Outcome::Failed(
             status,
             Failure::new(
                 "Error",
-                "unreadable_output",
+                Code("unreadable_output"),
                 format!("the result is stored as `{}`, which this host cannot read", serialization.unwrap_or_default()),
             ),
         )),
         Status::Success => Some(Outcome::Success(output.unwrap_or_else(|| "null".into()))),
-        Status::Error => Some(Outcome::Failed(status, failure("error", format!("the workflow `{run}` failed")))),
+        Status::Error => Some(Outcome::Failed(status, failure(Code("error"), format!("the workflow `{run}` failed")))),
         Status::Cancelled => {
             let text = format!("the workflow `{run}` was cancelled");
-            Some(Outcome::Failed(status, Failure::new("Cancelled", "cancelled", text)))
+            Some(Outcome::Failed(status, Failure::new("Cancelled", Code("cancelled"), text)))
         }
         Status::MaxRecoveryAttemptsExceeded => {
             let text = format!("the workflow `{run}` was stopped after too many attempts");
-            Some(Outcome::Failed(status, failure("max_recovery_attempts_exceeded", text)))
+            Some(Outcome::Failed(status, failure(Code("max_recovery_attempts_exceeded"), text)))
         }
     }
 }

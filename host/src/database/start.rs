@@ -6,7 +6,7 @@ use super::claim::{Claim, Incarnation};
 use super::error::DatabaseError;
 use super::journal::Landed;
 use super::record::NewRecord;
-use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, Failure, WorkflowId};
+use crate::workflow::{AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, WorkflowId};
 
 /// A run to be started by this host at once.
 #[derive(Debug, Clone)]
@@ -186,9 +186,11 @@ pub(super) async fn write(client: &Client, new: &NewRun) -> Result<Landed, tokio
     Ok(match (row.get(0), row.get(1), row.get(2)) {
         (false, _, _) => Landed::NotOwner,
         (true, true, true) => Landed::Written,
-        (true, true, false) => {
-            Landed::Refused(Failure::new("Error", "workflow_exists", format!("the workflow `{id}` exists already")))
-        }
+        (true, true, false) => Landed::Refused(Failure::new(
+            "Error",
+            Code("workflow_exists"),
+            format!("the workflow `{id}` exists already"),
+        )),
         (true, false, _) => Landed::Exists,
     })
 }

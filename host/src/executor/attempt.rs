@@ -13,7 +13,7 @@ use crate::database::{Attempt, Backoff, Claim, FinalOutcome, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
-    AppName, Arguments, ComponentDigest, EpochMs, Failure, History, OperationKind, Record, StepKind, WorkflowId,
+    AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, History, OperationKind, Record, StepKind, WorkflowId,
     WorkflowTime,
 };
 
@@ -114,7 +114,7 @@ impl Executor {
     ) -> AttemptEnd {
         let Some(entry) = component.manifest().workflow(&prepared.name) else {
             let text = format!("the component has no workflow `{}`", prepared.name);
-            return AttemptEnd::Finished(FinalOutcome::Error(Failure::new("Error", "unknown_workflow", text)));
+            return AttemptEnd::Finished(FinalOutcome::Error(Failure::new("Error", Code("unknown_workflow"), text)));
         };
         let arguments = match arguments(prepared.input, &entry.parameters) {
             Ok(arguments) => arguments,
@@ -153,7 +153,7 @@ impl Executor {
     ) -> AttemptEnd {
         let Some(entry) = component.manifest().step(step) else {
             let text = format!("the component has no step `{step}`");
-            return AttemptEnd::Finished(FinalOutcome::Error(Failure::new("Error", "unknown_step", text)));
+            return AttemptEnd::Finished(FinalOutcome::Error(Failure::new("Error", Code("unknown_step"), text)));
         };
         let arguments = match arguments(prepared.input, &entry.parameters) {
             Ok(arguments) => arguments,
@@ -227,7 +227,7 @@ fn arguments(input: Input, parameters: &[crate::workflow::Parameter]) -> Result<
         Input::Given(arguments) => arguments,
         Input::Stored { text, serialization } => {
             Arguments::from_stored(text.as_deref(), serialization.as_deref(), parameters)
-                .map_err(|error| Failure::new("Error", "bad_arguments", error.to_string()))?
+                .map_err(|error| Failure::new("Error", Code("bad_arguments"), error.to_string()))?
         }
     };
     Ok(arguments.to_json())
@@ -237,13 +237,13 @@ fn arguments(input: Input, parameters: &[crate::workflow::Parameter]) -> Result<
 pub(super) fn check_result(json: &str) -> Result<(), Failure> {
     if json.len() > MAX_PAYLOAD {
         let text = format!("the result has {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
-        return Err(Failure::new("Error", "payload_too_large", text).not_retryable());
+        return Err(Failure::new("Error", Code("payload_too_large"), text).not_retryable());
     }
     match serde_json::from_str::<Value>(json) {
         Ok(_) => Ok(()),
         Err(error) => {
             let text = format!("the result is not JSON: {error}");
-            Err(Failure::new("Error", "bad_result", text).not_retryable())
+            Err(Failure::new("Error", Code("bad_result"), text).not_retryable())
         }
     }
 }

@@ -7,7 +7,7 @@ use super::attempt::check_result;
 use crate::calls::{CommunicatorCalls, Guest, GuestLog, Interrupt, Phase, StepCall, StepEnd};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
-use crate::workflow::{Failure, RecordedResult, RetryPolicy};
+use crate::workflow::{Code, Failure, RecordedResult, RetryPolicy};
 
 impl Executor {
     /// Runs a communicator until it succeeds or its policy is exhausted. Nothing is recorded here: until the journal has
@@ -67,15 +67,15 @@ impl Executor {
             Ok(end) => end,
             Err(_) => {
                 let text = format!("the attempt took longer than its time-out of {timeout:?}");
-                return Ok(Err(Failure::new("Timeout", "timeout", text)));
+                return Ok(Err(Failure::new("Timeout", Code("timeout"), text)));
             }
         };
         Ok(match end {
             GuestEnd::Returned(Ok(json)) => check_result(&json).map(|()| json),
             GuestEnd::Returned(Err(failure)) => Err(failure),
             GuestEnd::Panicked(text) => Err(Failure::panic(&text)),
-            GuestEnd::Limit(limit) => Err(Failure::new("Limit", "limit", limit.to_string())),
-            GuestEnd::Broken(text) => Err(Failure::new("Error", "broken", text)),
+            GuestEnd::Limit(limit) => Err(Failure::new("Limit", Code("limit"), limit.to_string())),
+            GuestEnd::Broken(text) => Err(Failure::new("Error", Code("broken"), text)),
             GuestEnd::Interrupted(Interrupt::Forbidden(failure)) => Err(failure),
             GuestEnd::Interrupted(other) => return Err(other),
         })

@@ -11,7 +11,7 @@ use super::registry::Driven;
 use crate::calls::WaitFor;
 use crate::database::{Backoff, Claim, Entry, FinalOutcome, Finish, Landed, NewRun, Outcome, TakenRun};
 use crate::failpoint;
-use crate::workflow::{AttemptBackoff, Failure, Status};
+use crate::workflow::{AttemptBackoff, Code, Failure, Status};
 
 /// What the next attempt begins with.
 enum Next {
@@ -205,5 +205,5 @@ fn told(outcome: FinalOutcome) -> Outcome {
 pub(super) fn too_many_attempts(max: u32) -> Failure {
     let text =
         format!("the workflow made no progress in {max} attempts\n  hint: find the cause in the log, then resume it");
-    Failure::new("MaxRecoveryAttemptsExceeded", "max_recovery_attempts_exceeded", text)
+    Failure::new("MaxRecoveryAttemptsExceeded", Code("max_recovery_attempts_exceeded"), text)
 }

@@ -8,7 +8,7 @@ use super::start::{StartError, difference};
 use crate::calls::{Interrupt, Program, Services, StartRequest, StepCall, StepEnd};
 use crate::clock::Clock;
 use crate::database::{Claim, Journal, NewRun, Outcome};
-use crate::workflow::{Arguments, EpochMs, Failure, StepKind, WorkflowId};
+use crate::workflow::{Arguments, Code, EpochMs, Failure, StepKind, WorkflowId};
 
 impl Services for Executor {
     fn clock(&self) -> &Clock {
@@ -65,13 +65,13 @@ impl Services for Executor {
                         None => Ok(new.claim().run().clone()),
                         Some(existing) => {
                             let text = format!("the workflow id `{}` is taken by {existing}", new.claim().run());
-                            Err(Failure::new("Error", "id_conflict", text))
+                            Err(Failure::new("Error", Code("id_conflict"), text))
                         }
                     }
                 }
                 Ok((new, _)) => Ok(new.claim().run().clone()),
                 Err(StartError::Refused(failure)) => Err(failure),
-                Err(error) => Err(Failure::new("Error", "not_started", error.to_string())),
+                Err(error) => Err(Failure::new("Error", Code("not_started"), error.to_string())),
             }
         }
         .boxed()

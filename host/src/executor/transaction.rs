@@ -12,7 +12,7 @@ use crate::calls::{Guest, GuestLog, Interrupt, Phase, Program, StepCall, StepEnd
 use crate::database::{Backoff, Flight, FlightEntry, GuestSession, NewRecord, SessionEnd, SqlFailure};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
-use crate::workflow::{Failure, Isolation, RecordedResult, StepKind};
+use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind};
 
 /// How often a body is run again because of conflicts or lost connections. A guest can bring either about by itself, so
 /// there must be an end; with the back-off below it comes after half an hour of bad luck in a row.
@@ -66,7 +66,7 @@ impl Executor {
         }
         let text = format!("the transaction met conflicts or lost its connection {MAX_RUNS} times in a row");
         let now = self.clock.now();
-        let result = RecordedResult::Failed(Failure::new("SqlError", "too_many_conflicts", text));
+        let result = RecordedResult::Failed(Failure::new("SqlError", Code("too_many_conflicts"), text));
         Ok(StepEnd { result, started_at: now, completed_at: now, is_recorded: false })
     }
 
@@ -145,11 +145,11 @@ impl Executor {
                 },
                 Ok(Body::Failed(failure)) => return Err(failure),
                 Ok(Body::Again) => {}
-                Err(interrupt) => return Err(Failure::new("Error", "interrupted", interrupt.to_string())),
+                Err(interrupt) => return Err(Failure::new("Error", Code("interrupted"), interrupt.to_string())),
             }
             wait_before(run).await;
         }
-        Err(Failure::new("SqlError", "too_many_conflicts", "the transaction met conflicts again and again"))
+        Err(Failure::new("SqlError", Code("too_many_conflicts"), "the transaction met conflicts again and again"))
     }
 
     /// Runs the body in a transaction that is open when it returns.
@@ -191,8 +191,8 @@ impl Executor {
             },
             GuestEnd::Returned(Err(failure)) => failure,
             GuestEnd::Panicked(text) => Failure::panic(&text),
-            GuestEnd::Limit(limit) => Failure::new("Limit", "limit", limit.to_string()),
-            GuestEnd::Broken(text) => Failure::new("Error", "broken", text),
+            GuestEnd::Limit(limit) => Failure::new("Limit", Code("limit"), limit.to_string()),
+            GuestEnd::Broken(text) => Failure::new("Error", Code("broken"), text),
             GuestEnd::Interrupted(Interrupt::Forbidden(failure)) => failure,
             GuestEnd::Interrupted(Interrupt::RunAgain) => {
                 session.rollback().await;
@@ -242,7 +242,7 @@ fn sql_failure(failure: &SqlFailure) -> Failure {
     let data = serde_json::json!({
         "detail": failure.detail, "hint": failure.hint, "constraint": failure.constraint, "position": failure.position,
     });
-    Failure { data: Some(data), ..Failure::new("SqlError", &failure.code, failure.message.clone()) }
+    Failure { data: Some(data), ..Failure::sql(&failure.code, failure.message.clone()) }
 }
 
 async fn wait_before(run: u32) {

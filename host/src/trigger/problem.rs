@@ -5,18 +5,25 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
+use crate::workflow::Code;
+
+/// What comes before the code in a problem's type. The type is a name, not an address: there is nothing to fetch.
+const TYPE: &str = "urn:dbos-host:error:";
+
 /// A problem.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
+    code: Code,
     detail: String,
     more: Map<String, Value>,
     headers: Vec<(header::HeaderName, HeaderValue)>,
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), more: Map::new(), headers: Vec::new() }
+    /// A problem with an HTTP status, a stable code, and what happened, for people.
+    pub(super) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), more: Map::new(), headers: Vec::new() }
     }
 
     /// A further member, for programs.
@@ -35,6 +42,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut members = self.more;
+        members.insert("type".into(), format!("{TYPE}{}", self.code).into());
+        members.insert("code".into(), self.code.as_str().into());
         members.insert("title".into(), self.status.canonical_reason().unwrap_or("Error").into());
         members.insert("status".into(), self.status.as_u16().into());
         members.insert("detail".into(), self.detail.into());

@@ -16,6 +16,7 @@ use super::routes::{Matched, Routes, Target};
 use super::workflows;
 use crate::calls::bindings::app;
 use crate::executor::Executor;
+use crate::workflow::Code;
 
 /// The largest body of a request, in bytes: what a step's arguments may have, and the guest holds it in memory twice.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -109,11 +110,13 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             let allow = methods.join(", ");
             let text = format!("`{}` is answered to {allow}, not to {}", parts.uri.path(), parts.method);
             let allow = HeaderValue::from_str(&allow).expect("names of methods are visible ASCII");
-            return Problem::new(StatusCode::METHOD_NOT_ALLOWED, text).header(header::ALLOW, allow).into_response();
+            return Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code("method_not_allowed"), text)
+                .header(header::ALLOW, allow)
+                .into_response();
         }
         Matched::Nothing => {
             let text = format!("no route of an app answers `{}`", parts.uri.path());
-            return Problem::new(StatusCode::NOT_FOUND, text).into_response();
+            return Problem::new(StatusCode::NOT_FOUND, Code("unknown_route"), text).into_response();
         }
     };
     let key = match workflows::idempotency_key(&parts.headers) {
@@ -138,7 +141,8 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Ok(response) => response,
         Err(error) => {
             tracing::error!("answering a request failed: {error}");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the host failed to answer").into_response()
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("internal"), "the host failed to answer")
+                .into_response()
         }
     }
 }
@@ -149,7 +153,7 @@ async fn answer(executor: &Arc<Executor>, target: Target, request: app::Request,
         Err(error) => {
             tracing::error!(app = %target.app.name(), "the handler `{}` gave no answer: {error}", target.route);
             let text = format!("the handler `{}` gave no answer: {error}", target.route);
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("handler_failed"), text).into_response()
         }
     }
 }
@@ -158,7 +162,7 @@ async fn answer(executor: &Arc<Executor>, target: Target, request: app::Request,
 fn from_guest(answer: app::Response) -> Response {
     let wrong = |what: String| {
         let text = format!("the handler's answer is not valid: {what}");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("invalid_answer"), text).into_response()
     };
     let Some(status) = StatusCode::from_u16(answer.status).ok().filter(|status| !status.is_informational()) else {
         return wrong(format!("status {}", answer.status));
@@ -184,6 +188,6 @@ fn from_guest(answer: app::Response) -> Response {
 async fn read_body(body: Body) -> Result<Bytes, Problem> {
     axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| {
         let text = format!("the body is larger than the limit of {MAX_BODY} bytes, or was cut off");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code("body_too_large"), text)
     })
 }

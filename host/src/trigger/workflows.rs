@@ -12,7 +12,7 @@ use crate::calls::StartRequest;
 use crate::database::Outcome;
 use crate::executor::{App, Executor, StartError};
 use crate::failpoint;
-use crate::workflow::{Arguments, Failure, Status, WorkflowId};
+use crate::workflow::{Arguments, Code, Failure, Status, WorkflowId};
 
 /// The request header that names a call, so that sending it twice starts one run.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -34,7 +34,9 @@ async fn try_start(
     let app = find_app(executor, name)?;
     let arguments = arguments(&app, name, body)?;
     let id = idempotency_key(headers)?.map(|key| WorkflowId::parse(&key)).transpose();
-    let id = id.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("`Idempotency-Key`: {error}")))?;
+    let id = id.map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), format!("`Idempotency-Key`: {error}"))
+    })?;
     let request = StartRequest { id, name: name.into(), arguments };
     let started = executor.start_workflow(&app, request).await.map_err(not_started)?;
     failpoint::hit("trigger.before_acknowledgement").await;
@@ -51,7 +53,7 @@ async fn try_start(
         outcome = executor.outcome_of(&started.id) => outcome,
         () = executor.stopped() => {
             let text = format!("the host is shutting down; the workflow `{}` goes on after it", started.id);
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, text).with("id", started.id.as_str());
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("shutting_down"), text).with("id", started.id.as_str());
             return Err(problem.header(header::RETRY_AFTER, HeaderValue::from_static("5")).header(header::LOCATION, location));
         }
     };
@@ -62,7 +64,12 @@ async fn try_start(
             response
         }
         Some(Outcome::Failed(status, failure)) => failed(&started.id, status, &failure).into_response(),
-        None => Problem::new(StatusCode::GONE, format!("the workflow `{}` was deleted", started.id)).into_response(),
+        None => Problem::new(
+            StatusCode::GONE,
+            Code("workflow_deleted"),
+            format!("the workflow `{}` was deleted", started.id),
+        )
+        .into_response(),
     };
     response.headers_mut().insert(header::CONTENT_LOCATION, location);
     Ok(response)
@@ -72,7 +79,9 @@ async fn try_start(
 pub(super) async fn read(executor: &Arc<Executor>, id: &str) -> Response {
     let run = match WorkflowId::parse(id) {
         Ok(run) => run,
-        Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(error) => {
+            return Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), error.to_string()).into_response();
+        }
     };
     match executor.database().run(&run).await {
         Ok(Some(row)) => match serde_json::to_string(&row) {
@@ -82,12 +91,21 @@ pub(super) async fn read(executor: &Arc<Executor>, id: &str) -> Response {
                 response.headers_mut().insert(header::CONTENT_TYPE, kind);
                 response
             }
-            Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+            Err(error) => {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("internal"), error.to_string()).into_response()
+            }
         },
-        Ok(None) => Problem::new(StatusCode::NOT_FOUND, format!("there is no workflow `{id}`")).into_response(),
+        Ok(None) => {
+            Problem::new(StatusCode::NOT_FOUND, Code("no_such_workflow"), format!("there is no workflow `{id}`"))
+                .into_response()
+        }
         Err(error) => {
             tracing::warn!("cannot read the workflow `{id}`: {error}");
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer; try again");
+            let problem = Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code("database_unavailable"),
+                "the database does not answer; try again",
+            );
             problem.header(header::RETRY_AFTER, HeaderValue::from_static("1")).into_response()
         }
     }
@@ -100,12 +118,13 @@ fn find_app(executor: &Executor, name: &str) -> Result<Arc<App>, Problem> {
             .apps()
             .flat_map(|app| app.current().manifest().workflows.iter().map(|w| w.name.clone()).collect::<Vec<_>>())
             .collect();
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no workflow `{name}`")).with("workflows", known)
+        Problem::new(StatusCode::NOT_FOUND, Code("unknown_workflow"), format!("there is no workflow `{name}`"))
+            .with("workflows", known)
     })
 }
 
 fn arguments(app: &App, name: &str, body: &Bytes) -> Result<Arguments, Problem> {
-    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, Code("bad_arguments"), detail);
     // A workflow without parameters may be started without a body.
     let value = if body.iter().all(u8::is_ascii_whitespace) {
         json!({})
@@ -123,7 +142,11 @@ fn arguments(app: &App, name: &str, body: &Bytes) -> Result<Arguments, Problem> 
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = value.to_str().map_err(|_| {
-        Problem::new(StatusCode::BAD_REQUEST, "`Idempotency-Key` has characters that are not visible ASCII")
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            Code("invalid_id"),
+            "`Idempotency-Key` has characters that are not visible ASCII",
+        )
     })?;
     let bare = text.trim();
     let unquoted = bare.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(bare);
@@ -154,16 +177,20 @@ fn not_started(error: StartError) -> Problem {
     match error {
         StartError::Conflict { ref id, .. } => {
             let id = id.to_string();
-            Problem::new(StatusCode::CONFLICT, error.to_string()).with("id", id)
+            Problem::new(StatusCode::CONFLICT, Code("id_conflict"), error.to_string()).with("id", id)
         }
-        StartError::Refused(failure) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, failure.message),
-        StartError::ShuttingDown => Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-            .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+        StartError::Refused(failure) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code("not_started"), failure.message)
+        }
+        StartError::ShuttingDown => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("shutting_down"), error.to_string())
+                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        }
     }
 }
 
 fn failed(id: &WorkflowId, status: Status, failure: &Failure) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, failure.message.clone())
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("workflow_failed"), failure.message.clone())
         .with("id", id.as_str())
         .with("workflowStatus", status.as_str())
         .with("error", serde_json::to_value(failure).unwrap_or_default())

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Code;
+
 /// A failed operation: the `portable_json` error of DBOS, with what a communicator's retry policy needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -37,8 +39,20 @@ fn is_true(value: &bool) -> bool {
 impl Failure {
     /// A failure of the class `name` with a stable `code`.
     #[must_use]
-    pub fn new(name: &str, code: &str, message: impl Into<String>) -> Self {
-        Self { name: name.into(), message: message.into(), code: Some(code.into()), data: None, retryable: true }
+    pub fn new(name: &str, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            message: message.into(),
+            code: Some(code.as_str().into()),
+            data: None,
+            retryable: true,
+        }
+    }
+
+    /// A failure that the database told, with its SQLSTATE.
+    #[must_use]
+    pub fn sql(sqlstate: &str, message: impl Into<String>) -> Self {
+        Self { code: Some(sqlstate.into()), ..Self::new("SqlError", Code("sql"), message) }
     }
 
     /// The same, and no retry policy tries again.
@@ -51,13 +65,14 @@ impl Failure {
     /// A call that the phase does not grant.
     #[must_use]
     pub fn wrong_phase(call: &str, belongs_to: &str) -> Self {
-        Self::new("PhaseError", "wrong_phase", format!("{call} is only available in {belongs_to}")).not_retryable()
+        Self::new("PhaseError", Code("wrong_phase"), format!("{call} is only available in {belongs_to}"))
+            .not_retryable()
     }
 
     /// The guest panicked.
     #[must_use]
     pub fn panic(message: &str) -> Self {
-        Self::new("Panic", "panic", message)
+        Self::new("Panic", Code("panic"), message)
     }
 
     /// The same, cut so that its stored form has about `bytes` at the most: what cannot be stored cannot be told.
@@ -77,7 +92,7 @@ impl Failure {
     /// Reads the stored form. What another program wrote in another shape is kept as the message, never lost.
     #[must_use]
     pub fn from_stored(text: &str) -> Self {
-        serde_json::from_str(text).unwrap_or_else(|_| Self::new("Error", "unreadable_error", text))
+        serde_json::from_str(text).unwrap_or_else(|_| Self::new("Error", Code("unreadable_error"), text))
     }
 
     /// The stored form.
@@ -93,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_the_portable_error_object() {
-        let failure = Failure::new("SqlError", "23505", "duplicate key");
+        let failure = Failure::sql("23505", "duplicate key");
         assert_eq!(failure.to_stored(), r#"{"name":"SqlError","message":"duplicate key","code":"23505"}"#);
         assert_eq!(Failure::from_stored(&failure.to_stored()), failure);
         let stop = failure.not_retryable();
@@ -102,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_to_be_stored_is_cut() {
-        let long = Failure { data: Some("x".into()), ..Failure::new("E", "c", "\u{1}".repeat(10_000)) };
+        let long = Failure { data: Some("x".into()), ..Failure::new("E", Code("c"), "\u{1}".repeat(10_000)) };
         let cut = long.clone().limited(1000);
         assert!(cut.to_stored().len() <= 1000 && cut.message.ends_with("(cut)") && cut.data.is_none());
         assert_eq!(long.clone().limited(1_000_000), long);

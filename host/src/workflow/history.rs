@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::code::Code;
 use super::digest::OperationDigest;
 use super::failure::Failure;
 use super::id::{StepNumber, WorkflowId};
@@ -95,7 +96,7 @@ impl Divergence {
     /// The failure that the run is stopped with.
     #[must_use]
     pub fn to_failure(&self) -> Failure {
-        Failure::new("Divergence", "divergence", self.to_string())
+        Failure::new("Divergence", Code("divergence"), self.to_string())
     }
 }
 

@@ -4,6 +4,7 @@
 //! database, a clock or a guest. This module must not know tokio, Postgres or wasm.
 
 mod arguments;
+mod code;
 mod digest;
 mod failure;
 mod history;
@@ -15,6 +16,7 @@ mod status;
 mod time;
 
 pub use arguments::{Arguments, ArgumentsError};
+pub use code::Code;
 pub use digest::{ComponentDigest, OperationDigest};
 pub use failure::Failure;
 pub use history::{Divergence, History, Operation, OperationKind, Record, RecordedResult};

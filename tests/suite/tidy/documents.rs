@@ -119,7 +119,7 @@ fn files_that_documents_name_exist() {
 }
 
 #[test]
-fn the_readme_has_every_configuration_key_with_its_default() {
+fn the_documents_have_every_configuration_key_with_its_default() {
     let source = read("host/src/cli/config/keys.rs");
     let (_, list) = source.split_once("KEYS: &[Key] = &[").expect("the list of keys");
     let list = list.split("\n];").next().expect("its end").replace("Key {", "key(").replace("shape: Shape::Map,", "");
@@ -129,8 +129,8 @@ fn the_readme_has_every_configuration_key_with_its_default() {
         Some((texts.next()?.to_owned(), texts.next()?.replace('`', "")))
     });
     let keys: BTreeSet<(String, String)> = keys.collect();
-    let readme = read("README.md");
-    let documented = rows(&readme, "\n## Configuration").into_iter().map(|row| {
+    let page = read("docs/configuration.md");
+    let documented = rows(&page, "\n## Keys").into_iter().map(|row| {
         let plain = |cell: &str| cell.replace('`', "");
         (plain(row[0]), plain(row[1]))
     });
@@ -140,8 +140,28 @@ fn the_readme_has_every_configuration_key_with_its_default() {
     let wrong: Vec<_> = documented.difference(&keys).collect();
     assert!(
         missing.is_empty() && wrong.is_empty(),
-        "the table under `Configuration` in README.md must have the keys of `cli/config/keys.rs`\n  missing: {missing:?}\n  \
+        "the table in docs/configuration.md must have the keys of `cli/config/keys.rs`\n  missing: {missing:?}\n  \
          not in the code: {wrong:?}"
+    );
+}
+
+#[test]
+fn every_code_of_an_error_is_explained() {
+    let mut codes = BTreeSet::new();
+    for source in sources().iter().filter(|source| source.path.starts_with("host/src/")) {
+        let product = source.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let found = product.split("Code(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        codes.extend(found.map(str::to_owned));
+    }
+    let page = read("docs/errors.md");
+    let lines = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let explained: BTreeSet<String> = lines.map(str::to_owned).collect();
+    assert!(codes.len() > 30, "the codes could not be read");
+    let missing: Vec<_> = codes.difference(&explained).collect();
+    let wrong: Vec<_> = explained.difference(&codes).collect();
+    assert!(
+        missing.is_empty() && wrong.is_empty(),
+        "docs/errors.md must explain each code of the host\n  missing: {missing:?}\n  not in the code: {wrong:?}"
     );
 }
 

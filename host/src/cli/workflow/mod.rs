@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::workflow::Code;
 
 /// Look at workflows
 #[derive(Debug, Args)]
@@ -37,7 +38,10 @@ pub(crate) async fn execute(args: &WorkflowArgs) -> Result<Exit, Failure> {
 }
 
 fn not_found(id: &str) -> Failure {
-    Failure::to(format!("find the workflow `{id}`")).because("there is none with this id").exit(Exit::NotFound)
+    Failure::to(format!("find the workflow `{id}`"))
+        .because("there is none with this id")
+        .exit(Exit::NotFound)
+        .code(Code("no_such_workflow"))
 }
 
 fn pretty(value: &impl serde::Serialize) -> Result<String, Failure> {
