@@ -166,6 +166,26 @@ fn every_code_of_an_error_is_explained() {
 }
 
 #[test]
+fn tests_that_documents_name_exist() {
+    let mut found = Vec::new();
+    for document in documents().into_iter().filter(|document| document.path.starts_with("docs/")) {
+        for name in quoted(&document.text).filter(|word| word.contains("::") && !word.contains([' ', '(', '.', '<'])) {
+            let (suite, test) = name.rsplit_once("::").expect("it has been looked for");
+            let file = format!("tests/suite/{}.rs", suite.replace("::", "/"));
+            if ["http", "log", "sql", "workflow"].contains(&suite) {
+                // A name of the SDK.
+                continue;
+            }
+            let source = std::fs::read_to_string(programs::source(&file)).unwrap_or_default();
+            if !source.contains(&format!("fn {test}()")) {
+                found.push(format!("{}: `{name}`", document.path));
+            }
+        }
+    }
+    report("there is no such test any more; name the one that shows it now", &found);
+}
+
+#[test]
 fn every_point_of_a_crash_is_told() {
     let mut points = BTreeSet::new();
     for source in sources().iter().filter(|source| source.path.starts_with("host/src/")) {
