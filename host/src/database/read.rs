@@ -73,6 +73,10 @@ pub struct ListFilter {
     pub status: Option<Status>,
     /// Only this workflow.
     pub name: Option<String>,
+    /// Only this app.
+    pub app: Option<String>,
+    /// Only those that were created then or later.
+    pub since: Option<EpochMs>,
     /// At most this many.
     pub limit: i64,
 }
@@ -126,9 +130,16 @@ impl super::Database {
             .query(
                 &format!(
                     "{RUN} WHERE ($1::text IS NULL OR s.status = $1) AND ($2::text IS NULL OR s.name = $2)
+                       AND ($4::text IS NULL OR s.application_name = $4) AND ($5::bigint IS NULL OR s.created_at >= $5)
                      ORDER BY s.created_at DESC, s.workflow_uuid DESC LIMIT $3"
                 ),
-                &[&filter.status.map(Status::as_str), &filter.name, &filter.limit],
+                &[
+                    &filter.status.map(Status::as_str),
+                    &filter.name,
+                    &filter.limit,
+                    &filter.app,
+                    &filter.since.map(|since| since.0),
+                ],
             )
             .await?;
         Ok(rows.iter().map(run_row).collect())
