@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod break_ins;
+mod cancel;
 mod command_line;
 mod components;
 mod containment;
@@ -24,6 +25,7 @@ mod outbound;
 mod phases;
 mod postgres_restarts;
 mod refused_records;
+mod resume;
 mod retries;
 mod small_steps;
 mod starts;

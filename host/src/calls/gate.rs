@@ -269,15 +269,13 @@ impl Gate {
         let mut record = self.new_record(number, &operation, RecordedResult::Output("null".into()));
         (record.started_at, record.completed_at) = (new.created_at, new.created_at);
         new.parent = Some(record);
-        let entry = Entry::Start(Box::new(new.clone()));
-        let ticket = self.services.journal().append(entry).await.map_err(|_| Interrupt::ShuttingDown)?;
-        match ticket.durable().await {
-            Ok(Landed::Written) => self.services.drive(&new),
+        let created_at = new.created_at;
+        match self.services.start_child(new).await {
             // There is a run under the chosen id already: this is the handle of the first one.
             Ok(Landed::Refused(_)) => {}
             other => self.check(other)?,
         }
-        self.time.deliver(new.created_at);
+        self.time.deliver(created_at);
         failpoint::hit("gate.before_answer").await;
         Ok(Ok(child))
     }

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::interrupt::Interrupt;
 use crate::clock::Clock;
-use crate::database::{Claim, Journal, NewRun, Outcome};
+use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, Outcome};
 use crate::workflow::{
     AppName, Arguments, ComponentDigest, EpochMs, Failure, Manifest, OperationDigest, RecordedResult, StepNumber,
     WorkflowId,
@@ -91,8 +91,9 @@ pub trait Services: Send + Sync {
     /// A run that this host will own once it is written.
     fn new_run(&self, program: &Program, id: WorkflowId, name: &str, arguments: Arguments) -> NewRun;
 
-    /// Drives a run whose start is durable.
-    fn drive(&self, started: &NewRun);
+    /// Starts a child: writes its row with the parent's record of it, and drives it if it is new. Both happen or neither,
+    /// also when the parent's instance is dropped in between.
+    fn start_child(&self, child: NewRun) -> BoxFuture<'_, Result<Landed, JournalClosed>>;
 
     /// Starts a run and returns its id when the start is durable. A run that exists already is not started again.
     fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<WorkflowId, Failure>>;

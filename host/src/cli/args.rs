@@ -174,6 +174,8 @@ mod tests {
         );
         assert!(parse("dbos-host workflow list --limit 0").is_err());
         assert!(parse("dbos-host workflow get").is_err());
+        assert!(parse("dbos-host workflow cancel").is_err());
+        assert!(parse("dbos-host workflow list --since yesterday").is_err());
         assert!(parse("dbos-host deploy").is_err());
         assert!(parse("dbos-host").is_err());
     }

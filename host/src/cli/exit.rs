@@ -26,6 +26,8 @@ pub(crate) enum Exit {
     Component = 5,
     /// What was asked for does not exist.
     NotFound = 6,
+    /// What was asked for is there, in a state that does not allow it.
+    Conflict = 7,
     /// SIGINT came a second time; what was running is taken up by the next run of the host.
     Interrupted = 130,
     /// SIGTERM came a second time, or after SIGINT; otherwise as above.
@@ -34,7 +36,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Every code with what it says.
-    const TABLE: [(Self, &str); 9] = [
+    const TABLE: [(Self, &str); 10] = [
         (Self::Success, "done, also after a graceful shutdown"),
         (Self::Failed, "failed"),
         (Self::Usage, "the command line is wrong"),
@@ -42,6 +44,7 @@ impl Exit {
         (Self::Database, "the database cannot be reached or used"),
         (Self::Component, "the component was refused"),
         (Self::NotFound, "what was asked for does not exist"),
+        (Self::Conflict, "what was asked for is in a state that does not allow it"),
         (Self::Interrupted, "ended at once by a second Ctrl-C (SIGINT)"),
         (Self::Terminated, "ended at once by a second SIGTERM"),
     ];
@@ -58,6 +61,7 @@ impl Exit {
             Self::Database => Code("database"),
             Self::Component => Code("component"),
             Self::NotFound => Code("not_found"),
+            Self::Conflict => Code("conflict"),
             Self::Usage => Code("usage"),
             Self::Success | Self::Failed | Self::Interrupted | Self::Terminated => Code("failed"),
         }
@@ -87,7 +91,7 @@ mod tests {
     #[test]
     fn the_help_lists_every_code_once_in_order() {
         let codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 130, 143]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 130, 143]);
         assert!(Exit::help().starts_with("Exit codes:\n    0  done, also after a graceful shutdown\n    1  failed\n"));
     }
 }

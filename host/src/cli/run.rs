@@ -150,6 +150,7 @@ async fn until_told_to_stop(
     let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper, ended));
     let watching = tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3));
     let background = [
+        tokio::spawn(recovery::follow_changes(Arc::clone(&executor))),
         tokio::spawn(follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
         tokio::spawn(opened.look_after()),
     ];

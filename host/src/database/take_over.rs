@@ -89,7 +89,7 @@ impl super::Database {
     }
 }
 
-fn taken(row: &tokio_postgres::Row) -> TakenRun {
+pub(super) fn taken(row: &tokio_postgres::Row) -> TakenRun {
     let claim = Claim::new(WorkflowId::stored(row.get(0)), row.get(1));
     let attempts = row.get::<_, Option<i64>>(2).unwrap_or(0);
     TakenRun { claim, attempts: u32::try_from(attempts).unwrap_or(0) }

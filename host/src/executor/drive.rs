@@ -42,6 +42,10 @@ impl Executor {
 
     /// Drives a run that this process has taken over.
     pub(super) fn drive_taken(&self, taken: TakenRun) {
+        // As above: the answer of the database may have come after this process began another incarnation.
+        if !taken.claim.is_of(&self.identity().incarnation) {
+            return self.runs.doubt();
+        }
         let Some(driven) = self.runs.enter(&taken.claim) else { return };
         let (executor, displaced) = (self.this(), driven.displaced());
         tokio::spawn(async move {

@@ -8,6 +8,7 @@
 mod app;
 mod attempt;
 mod communicator;
+mod control;
 mod drive;
 mod handler;
 mod outcome;
@@ -20,7 +21,7 @@ mod transaction;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use app::{App, AppSettings};
 pub use handler::HandlerError;
@@ -84,6 +85,7 @@ pub struct Executor {
     slots: Slots,
     runs: Registry,
     lapsed: Mutex<Vec<Claim>>,
+    changed: Notify,
     max_attempts: u32,
     show_replayed_logs: bool,
     stopping: watch::Sender<bool>,
@@ -107,6 +109,7 @@ impl Executor {
             slots: Slots::new(parts.slots),
             runs: Registry::default(),
             lapsed: Mutex::default(),
+            changed: Notify::new(),
             max_attempts: parts.max_attempts,
             show_replayed_logs: parts.show_replayed_logs,
             stopping: watch::Sender::new(false),
@@ -137,6 +140,11 @@ impl Executor {
         self.runs.take_abandoned() || lost_answers
     }
 
+    /// A run of this host may be without anybody who drives it: the answer to a claim was lost.
+    pub fn doubt(&self) {
+        self.runs.doubt();
+    }
+
     /// Who this process is now.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -162,10 +170,15 @@ impl Executor {
         if claim.is_of(&self.identity().incarnation) { Ok(()) } else { Err(Interrupt::Lost) }
     }
 
-    /// The runs whose attempts a change of identity cut short, once: that was not their fault.
+    /// The runs whose attempts a change of identity cut short: that was not their fault.
     #[must_use]
-    pub fn take_lapsed(&self) -> Vec<Claim> {
-        std::mem::take(&mut *self.lapsed.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn lapsed(&self) -> Vec<Claim> {
+        self.lapsed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The attempts of these were given back.
+    pub fn forget_lapsed(&self, given_back: &[Claim]) {
+        self.lapsed.lock().unwrap_or_else(PoisonError::into_inner).retain(|claim| !given_back.contains(claim));
     }
 
     /// Drives runs that this host has taken over. Those that it drives already are left alone.

@@ -77,6 +77,30 @@ impl Registry {
         Some(Driven { registry: Arc::clone(&self.0), claim: claim.clone(), news: News::LookElsewhere })
     }
 
+    /// The claims under which this process drives runs.
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        self.lock().values().map(|entry| entry.claim.clone()).collect()
+    }
+
+    /// The claim under which this process drives a run, if it does.
+    pub(super) fn claim_of(&self, run: &WorkflowId) -> Option<Claim> {
+        self.lock().get(run).map(|entry| entry.claim.clone())
+    }
+
+    /// Ends the driving of a run whose claim is over, wherever it is: its task is dropped with its instance, and those who
+    /// wait for the run look at the row. Nothing is done if the run has been entered under another claim since.
+    pub(super) fn give_up(&self, claim: &Claim) -> bool {
+        let mut runs = self.lock();
+        let Some(entry) = runs.remove(claim.run()) else { return false };
+        if entry.claim != *claim {
+            runs.insert(claim.run().clone(), entry);
+            return false;
+        }
+        drop(runs);
+        entry.news.send_replace(News::LookElsewhere);
+        true
+    }
+
     /// News of a run, if this process drives it.
     pub(super) fn follow(&self, run: &WorkflowId) -> Option<watch::Receiver<News>> {
         self.lock().get(run).map(|entry| entry.news.subscribe())
@@ -104,8 +128,8 @@ impl Driven {
         runs.get_mut(self.claim.run()).filter(|entry| entry.claim == self.claim)
     }
 
-    /// Returns when this task is not to go on: the run has been entered again under a newer claim. Two tasks that drive one
-    /// run could each begin what the other has recorded.
+    /// Returns when this task is not to go on: its claim is over, or the run has been entered again under a newer one. Two
+    /// tasks that drive one run could each begin what the other has recorded.
     pub(super) fn displaced(&self) -> impl Future<Output = ()> + Send + use<> {
         // Its own entry only: one that was replaced before this look belongs to the task that is to go on.
         let news = self.own_entry(&mut self.registry.lock()).map(|entry| entry.news.subscribe());

@@ -7,7 +7,7 @@ use super::Executor;
 use super::start::{StartError, difference};
 use crate::calls::{Interrupt, Program, Services, StartRequest, StepCall, StepEnd};
 use crate::clock::Clock;
-use crate::database::{Claim, Journal, NewRun, Outcome};
+use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, Outcome};
 use crate::workflow::{Arguments, Code, EpochMs, Failure, StepKind, WorkflowId};
 
 impl Services for Executor {
@@ -50,8 +50,19 @@ impl Services for Executor {
         self.prepare_run(program, id, name, arguments)
     }
 
-    fn drive(&self, started: &NewRun) {
-        self.drive_new(started);
+    fn start_child(&self, child: NewRun) -> BoxFuture<'_, Result<Landed, JournalClosed>> {
+        // In a task of its own: the parent may be cancelled between the write and the driving, and its child is a run that
+        // somebody must drive.
+        let executor = self.this();
+        let started = tokio::spawn(async move {
+            let ticket = executor.journal.append(Entry::Start(Box::new(child.clone()))).await?;
+            let landed = ticket.durable().await?;
+            if landed == Landed::Written {
+                executor.drive_new(&child);
+            }
+            Ok(landed)
+        });
+        async move { started.await.unwrap_or(Err(JournalClosed)) }.boxed()
     }
 
     fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<WorkflowId, Failure>> {

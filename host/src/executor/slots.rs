@@ -73,11 +73,16 @@ impl Slots {
             let mut notified = std::pin::pin!(notified);
             // Listening before looking, so that nobody who comes in between is missed.
             notified.as_mut().enable();
-            if self.waiting.load(Ordering::SeqCst) > 0 {
+            if self.is_pressed() {
                 return;
             }
             notified.await;
         }
+    }
+
+    /// True when a run waits for a slot.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// Returns when no workflow and no step has a slot.

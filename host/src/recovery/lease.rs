@@ -29,6 +29,12 @@ impl Lease {
             std::future::pending::<()>().await;
         }
     }
+
+    /// True when the lease holds now.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        Instant::now() < *self.0.borrow()
+    }
 }
 
 /// Keeps the lease (lifetime: the process).

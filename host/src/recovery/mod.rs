@@ -5,9 +5,11 @@
 //! waker can write nothing. What to do is decided by a pure function ([`plan`]); a thin loop carries it out. This module
 //! must not know wasm.
 
+mod changes;
 mod lease;
 pub mod plan;
 mod watch;
 
+pub use changes::follow_changes;
 pub use lease::{Keeper, LEASE, Lease, acquire};
 pub use watch::watch;

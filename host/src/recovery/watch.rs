@@ -7,7 +7,7 @@ use super::plan::{Findings, Move, plan};
 use crate::database::{Backoff, DatabaseError};
 use crate::executor::{Executor, Identity};
 use crate::failpoint;
-use crate::workflow::AppName;
+use crate::workflow::{AppName, WorkflowId};
 
 /// The pause between two pages of a take-over: a thousand runs each, so a host that died with a hundred thousand costs the
 /// database a few seconds of attention and the runs that go on anyway next to nothing.
@@ -41,9 +41,12 @@ struct State {
 async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(), DatabaseError> {
     let identity = executor.identity();
     // Before the runs are claimed anew: the attempts are given back under the claims that they were counted with.
-    let lapsed = executor.take_lapsed();
+    // They are forgotten only behind it. If its answer was lost, they are given back once more: a run that has one attempt
+    // too many is better off than one whose host's trouble counts against it for ever.
+    let lapsed = executor.lapsed();
     if !lapsed.is_empty() {
         executor.database().give_back_attempts(&lapsed).await?;
+        executor.forget_lapsed(&lapsed);
     }
     let seen = state.first_look_of.as_ref().is_some_and(|seen| seen.incarnation == identity.incarnation);
     let findings = Findings {
@@ -56,7 +59,7 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
     state.unfinished = findings.doubt || findings.unfinished;
     for action in plan(&identity.executor, &findings, state.last_forgot, Instant::now()) {
         match action {
-            Move::TakeOver(dead) => take_over(executor, &identity, &dead).await?,
+            Move::TakeOver(dead) => drop(take_over(executor, &identity, &dead).await?),
             Move::AdoptOwn => adopt_own(executor, &identity).await?,
             Move::Forget => {
                 executor.database().forget_executors().await?;
@@ -69,7 +72,13 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
     Ok(())
 }
 
-async fn take_over(executor: &Arc<Executor>, identity: &Identity, dead: &str) -> Result<(), DatabaseError> {
+/// Takes what `dead` left, page by page, and drives it. Returns the runs.
+pub(super) async fn take_over(
+    executor: &Arc<Executor>,
+    identity: &Identity,
+    dead: &str,
+) -> Result<Vec<WorkflowId>, DatabaseError> {
+    let mut all = Vec::new();
     let apps: Vec<AppName> = executor.apps().map(|app| app.name().clone()).collect();
     loop {
         failpoint::hit("recovery.before_page").await;
@@ -77,8 +86,9 @@ async fn take_over(executor: &Arc<Executor>, identity: &Identity, dead: &str) ->
         let taken = executor.database().take_over(dead, &apps, owner).await?;
         failpoint::hit("recovery.after_page").await;
         if taken.is_empty() {
-            return Ok(());
+            return Ok(all);
         }
+        all.extend(taken.iter().map(|run| run.claim.run().clone()));
         let workflows = if taken.len() == 1 { "workflow" } else { "workflows" };
         tracing::info!("recovering {} unfinished {workflows} of executor `{dead}`", taken.len());
         executor.adopt(taken);

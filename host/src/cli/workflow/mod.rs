@@ -1,7 +1,10 @@
-//! `dbos-host workflow …`: looks at runs.
+//! `dbos-host workflow …`: looks at runs, stops them, and lets them go on.
 
+pub(crate) mod cancel;
+mod change;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod resume;
 pub(crate) mod steps;
 
 use clap::{Args, Subcommand};
@@ -10,12 +13,13 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::workflow::Code;
 
-/// Look at workflows
+/// Look at workflows, cancel and resume them
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   dbos-host workflow list --status PENDING
   dbos-host workflow get 0198c5a4-7d2e-7c50-9f0b-3d1f4a6b8c9d
-  dbos-host workflow steps 0198c5a4-7d2e-7c50-9f0b-3d1f4a6b8c9d --json")]
+  dbos-host workflow steps 0198c5a4-7d2e-7c50-9f0b-3d1f4a6b8c9d --json
+  dbos-host workflow cancel 0198c5a4-7d2e-7c50-9f0b-3d1f4a6b8c9d")]
 pub(crate) struct WorkflowArgs {
     #[command(subcommand)]
     pub(crate) command: WorkflowCommand,
@@ -26,6 +30,8 @@ pub(crate) enum WorkflowCommand {
     List(list::ListArgs),
     Get(get::GetArgs),
     Steps(steps::StepsArgs),
+    Cancel(cancel::CancelArgs),
+    Resume(resume::ResumeArgs),
 }
 
 /// Runs the command.
@@ -34,6 +40,8 @@ pub(crate) async fn execute(args: &WorkflowArgs) -> Result<Exit, Failure> {
         WorkflowCommand::List(args) => list::execute(args).await,
         WorkflowCommand::Get(args) => get::execute(args).await,
         WorkflowCommand::Steps(args) => steps::execute(args).await,
+        WorkflowCommand::Cancel(args) => cancel::execute(args).await,
+        WorkflowCommand::Resume(args) => resume::execute(args).await,
     }
 }
 

@@ -1,0 +1,119 @@
+//! Taking runs out of the internal queue: those that somebody resumed, and those that a DBOS client started there.
+//!
+//! Problem: several hosts look at the queue at once, beside programs of other SDKs that use the same one. Each row must get
+//! exactly one owner, and only one that can run it. So a page is one compare-and-set ENQUEUED → PENDING over rows that
+//! nobody else has locked, and only rows are looked at whose app and workflow this host serves, or whose component it
+//! can load.
+
+use super::claim::Incarnation;
+use super::error::DatabaseError;
+use super::resume::INTERNAL_QUEUE;
+use super::take_over::{TakenRun, taken};
+use crate::failpoint;
+use crate::workflow::{AppName, ComponentDigest};
+
+/// Rows in one page. Each becomes a task that waits for a slot, so a host takes a little at a time and leaves the rest to
+/// others; a hundred for each look are far more than come by resumes.
+const PAGE: i64 = 100;
+
+/// A workflow that this host serves.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Its app.
+    pub app: AppName,
+    /// Its name.
+    pub workflow: String,
+    /// The component that new runs take.
+    pub version: ComponentDigest,
+}
+
+// A look that takes no lock. It is asked all the time, so it touches one index and sends the names of apps only.
+const IS_THERE: &str = "
+SELECT EXISTS (
+    SELECT 1 FROM dbos.workflow_status
+     WHERE queue_name = $2 AND status = 'ENQUEUED' AND (application_name = ANY ($1) OR application_name IS NULL)
+       AND forked_from IS NULL)";
+
+// What says whose a run is may be missing, since other programs write the row: without an app it belongs to the one that
+// has a workflow of this name, without a version it gets the component that new runs take. A version that is there must be
+// one whose bytes are here; other SDKs' versions never are. Forks are left alone: their random numbers would have to be
+// those of the run that they were copied from.
+//
+// `recovery_attempts` is not touched: an attempt is counted when an instance is made. A deadline begins here, as in DBOS.
+// What an earlier end of the run left as its error goes.
+//
+// The executor's row is looked at and locked as in a take-over: a host whose lease is over, or that is another incarnation
+// by now, takes nothing.
+const DEQUEUE: &str = "
+WITH self AS (
+    SELECT 1 FROM dbos_host.executor
+      WHERE executor_id = $1 AND incarnation = $2 AND lease_expires_at >= clock_timestamp() FOR SHARE
+), served AS (
+    SELECT * FROM unnest($3::text[], $4::text[], $5::text[]) AS served(app, name, version)
+), page AS (
+    SELECT s.workflow_uuid, coalesce(s.application_name, own.app) AS app,
+           coalesce(s.application_version, own.version) AS version
+      FROM dbos.workflow_status s
+      LEFT JOIN LATERAL (
+          SELECT app, version FROM served
+           WHERE served.name = s.name AND (s.application_name IS NULL OR s.application_name = served.app)
+           LIMIT 1) own ON true
+     WHERE s.queue_name = $6 AND s.status = 'ENQUEUED' AND s.forked_from IS NULL
+       AND (own.app IS NOT NULL
+            OR (s.application_name = ANY ($8) AND s.application_version IS NOT NULL))
+       AND (s.application_version IS NULL OR s.application_version IN (SELECT digest FROM dbos_host.component))
+       AND EXISTS (SELECT 1 FROM self)
+     ORDER BY s.priority, s.created_at, s.workflow_uuid
+     LIMIT $7
+     FOR NO KEY UPDATE OF s SKIP LOCKED
+), taken AS (
+    UPDATE dbos.workflow_status s
+       SET status = 'PENDING', executor_id = $1,
+           owner_xid = $2 || ':' || replace(gen_random_uuid()::text, '-', ''),
+           application_name = page.app, application_version = page.version,
+           started_at_epoch_ms = (extract(epoch FROM now()) * 1000)::bigint,
+           updated_at = (extract(epoch FROM now()) * 1000)::bigint,
+           workflow_deadline_epoch_ms = coalesce(
+               s.workflow_deadline_epoch_ms,
+               least((extract(epoch FROM now()) * 1000)::bigint + s.workflow_timeout_ms::numeric,
+                     9223372036854775807)::bigint)
+      FROM page WHERE s.workflow_uuid = page.workflow_uuid
+      RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts
+), cleared AS (
+    DELETE FROM dbos.workflow_output o USING taken WHERE o.workflow_uuid = taken.workflow_uuid
+)
+SELECT workflow_uuid, owner_xid, recovery_attempts FROM taken";
+
+impl super::Database {
+    /// Takes a page of what waits in the internal queue for these apps and their workflows. When it returns, the runs are this
+    /// host's. An empty page: nothing is left that others have not locked.
+    ///
+    /// # Errors
+    /// When the database does not answer. Some runs may have been taken; they are found again as this incarnation's own
+    /// by [`Self::own_runs`].
+    pub async fn dequeue(
+        &self,
+        apps: &[AppName],
+        served: &[Served],
+        (executor, incarnation): (&str, &Incarnation),
+    ) -> Result<Vec<TakenRun>, DatabaseError> {
+        let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
+        let client = self.client().await?;
+        let is_there = client.prepare_cached(IS_THERE).await?;
+        if !client.query_one(&is_there, &[&apps, &INTERNAL_QUEUE]).await?.get::<_, bool>(0) {
+            return Ok(Vec::new());
+        }
+        let owners: Vec<&str> = served.iter().map(|served| served.app.as_str()).collect();
+        let names: Vec<&str> = served.iter().map(|served| served.workflow.as_str()).collect();
+        let versions: Vec<&str> = served.iter().map(|served| served.version.as_str()).collect();
+        failpoint::hit("dequeue.before_page").await;
+        let rows = client
+            .query(
+                DEQUEUE,
+                &[&executor, &incarnation.as_str(), &owners, &names, &versions, &INTERNAL_QUEUE, &PAGE, &apps],
+            )
+            .await?;
+        failpoint::hit("dequeue.after_page").await;
+        Ok(rows.iter().map(taken).collect())
+    }
+}
