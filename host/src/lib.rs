@@ -3,8 +3,9 @@
 //! The folders are the parts of a run's life: a request comes in ([`trigger`]), an executor takes the workflow from its
 //! row to its end ([`executor`]), its code runs in a sandbox ([`sandbox`]) and asks for things ([`calls`]), what it did
 //! is recorded ([`database`]), and another host takes over when this one dies ([`recovery`]). [`workflow`] has the words,
-//! [`cli`] puts everything together. `ARCHITECTURE.md` draws the map.
+//! [`admin`] is the operator's door, [`cli`] puts everything together. `ARCHITECTURE.md` draws the map.
 
+pub mod admin;
 pub mod calls;
 pub mod cli;
 pub mod clock;

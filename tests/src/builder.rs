@@ -273,6 +273,10 @@ impl HostBuilder {
         let log = self.folder.path().join(format!("host-{}.log", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let mut command = self.command(&["run"]);
         command.args(&self.wasm).args(["--listen", "127.0.0.1:0"]).args(&self.arguments);
+        if !self.arguments.iter().any(|argument| argument == "--admin-listen") {
+            // Hosts of many tests run at once, and there is one port 3001.
+            command.args(["--admin-listen", "127.0.0.1:0"]);
+        }
         if let Some(executor) = &self.executor {
             command.args(["--executor-id", executor]);
         }

@@ -100,6 +100,17 @@ impl Host {
         format!("{}{path}", self.url.as_ref().expect("the host listens"))
     }
 
+    /// A URL of its admin server, with a path that begins with a slash.
+    ///
+    /// # Panics
+    /// If the host does not listen yet, or has no admin server.
+    #[must_use]
+    pub fn admin_url(&self, path: &str) -> String {
+        let log = self.log();
+        let address = log.lines().find_map(|line| line.split_once("admin server on ")?.1.split_whitespace().next());
+        format!("{}{path}", address.expect("the host has an admin server"))
+    }
+
     /// What the host has written so far, log lines and output.
     #[must_use]
     pub fn log(&self) -> String {

@@ -16,6 +16,8 @@ pub struct Request {
     url: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// What `Host` says, if not the place that is connected to.
+    host: Option<String>,
 }
 
 /// An answer.
@@ -33,7 +35,7 @@ impl Request {
     /// A request with any method.
     #[must_use]
     pub fn new(method: &str, url: impl Into<String>) -> Self {
-        Self { method: method.into(), url: url.into(), headers: Vec::new(), body: Vec::new() }
+        Self { method: method.into(), url: url.into(), headers: Vec::new(), body: Vec::new(), host: None }
     }
 
     /// GET.
@@ -55,6 +57,13 @@ impl Request {
         self
     }
 
+    /// Says another name than that of the place that is connected to.
+    #[must_use]
+    pub fn named(mut self, host: &str) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
     /// Sets the body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
@@ -72,8 +81,9 @@ impl Request {
         let (place, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
         let mut stream = BufReader::new(TcpStream::connect(place).await?);
         let mut head = format!(
-            "{} {path} HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\ncontent-length: {}\r\n",
+            "{} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n",
             self.method,
+            self.host.as_deref().unwrap_or(place),
             self.body.len()
         );
         for (name, value) in &self.headers {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this crate is nothing but tests, their helper functions included")]
 
 mod acknowledged;
+mod admin;
 mod break_ins;
 mod cancel;
 mod command_line;

@@ -19,12 +19,15 @@ struct Part {
 }
 
 const PARTS: &[Part] = &[
+    // The operator's door: of `trigger` only what a client is told when something is wrong.
+    Part { name: "admin", may_name: &["database", "executor", "recovery", "trigger::Problem", "workflow"] },
     // A call must not know how an instance is made or where its step runs: neither sandbox nor executor.
     Part { name: "calls", may_name: &["clock", "database", "failpoint", "workflow"] },
     // The only place where things are put together.
     Part {
         name: "cli",
         may_name: &[
+            "admin",
             "calls",
             "clock",
             "database",
@@ -66,7 +69,7 @@ const PARTS: &[Part] = &[
 
 /// Libraries with the parts of the host that may name them.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("axum", &["trigger"]),
+    ("axum", &["admin", "trigger"]),
     ("clap", &["cli"]),
     ("deadpool_postgres", &["database"]),
     ("reqwest", &["calls"]),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::config::reference::ConfigReferenceArgs;
-use super::config::{ExecutorId, Listen, Overrides, Secret};
+use super::config::{AdminListen, ExecutorId, Listen, Overrides, Secret};
 use super::deploy::DeployArgs;
 use super::exit::Exit;
 use super::inspect::InspectArgs;
@@ -91,6 +91,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", env = "DBOS_LISTEN")]
     pub(crate) listen: Option<Listen>,
 
+    /// The address and port of the admin server, on this machine only, or `off` [default: 127.0.0.1:3001]
+    #[arg(long, value_name = "ADDRESS", env = "DBOS_ADMIN_LISTEN")]
+    pub(crate) admin_listen: Option<AdminListen>,
+
     /// The name by which this host owns its workflows; without it, one that is kept in the state folder
     #[arg(long, value_name = "ID", env = "DBOS_EXECUTOR_ID")]
     pub(crate) executor_id: Option<ExecutorId>,
@@ -100,6 +104,7 @@ impl ServeArgs {
     /// Adds what these arguments say to `overrides`.
     pub(crate) fn apply(&self, overrides: &mut Overrides) {
         overrides.listen = self.listen.map(SocketAddr::from);
+        overrides.admin = self.admin_listen;
         overrides.executor_id = self.executor_id.clone();
     }
 }
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn run_takes_a_component_and_overrides() {
         let line = "dbos-host run a.wasm --listen 0.0.0.0:80 --state /s --config c.yaml --database-url postgres://u:p@h/d \
-                    --show-replayed-logs --executor-id blue";
+                    --show-replayed-logs --executor-id blue --admin-listen off";
         let Ok(Command::Run(run)) = parse(line) else { panic!("`run` was expected") };
         assert!(run.show_replayed_logs);
         let overrides = run.overrides();
@@ -132,6 +137,7 @@ mod tests {
         assert_eq!(overrides.config, Some(PathBuf::from("c.yaml")));
         assert_eq!(overrides.state, Some(PathBuf::from("/s")));
         assert_eq!(overrides.listen, Some(SocketAddr::from(([0, 0, 0, 0], 80))));
+        assert_eq!(overrides.admin, Some(AdminListen::Off));
         assert_eq!(overrides.executor_id.as_ref().map(ToString::to_string), Some("blue".to_owned()));
         assert_eq!(overrides.database_url.as_ref().map(Secret::expose), Some("postgres://u:p@h/d"));
     }

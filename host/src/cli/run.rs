@@ -15,6 +15,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::open::Opened;
 use super::shutdown::Shutdown;
+use crate::admin::AdminServer;
 use crate::calls::Outbound;
 use crate::clock::Clock;
 use crate::database::GuestPool;
@@ -131,10 +132,21 @@ async fn serve(
     let server = Server::bind(config.listen, Arc::clone(&executor), routes)
         .await
         .map_err(|error| Failure::to("serve HTTP").because(error).code(Code("cannot_listen")))?;
+    let admin = admin(config, &executor).await?;
     tracing::info!("listening on http://{}", server.address());
 
-    until_told_to_stop(opened, executor, sandbox, keeper, server, shutdown).await;
+    until_told_to_stop(opened, executor, sandbox, keeper, (server, admin), shutdown).await;
     Ok(())
+}
+
+/// The operator's door, unless it is turned off.
+async fn admin(config: &Config, executor: &Arc<Executor>) -> Result<Option<AdminServer>, Failure> {
+    let Some(address) = config.admin.address() else { return Ok(None) };
+    let server = AdminServer::bind(address, Arc::clone(executor)).await;
+    let server =
+        server.map_err(|error| Failure::to("serve the admin API").because(error).code(Code("cannot_listen")))?;
+    tracing::info!("admin server on http://{}", server.address());
+    Ok(Some(server))
 }
 
 /// Serves, and does everything that a host does beside that, until a signal; then lets what runs come to an end.
@@ -143,13 +155,18 @@ async fn until_told_to_stop(
     executor: Arc<Executor>,
     sandbox: Sandbox,
     keeper: Keeper,
-    server: Server,
+    (server, admin): (Server, Option<AdminServer>),
     shutdown: Shutdown,
 ) {
     let (everything_ended, ended) = oneshot::channel();
     let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper, ended));
     let watching = tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3));
     let background = [
+        tokio::spawn(async move {
+            if let Some(admin) = admin {
+                admin.serve().await;
+            }
+        }),
         tokio::spawn(recovery::follow_changes(Arc::clone(&executor))),
         tokio::spawn(follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
         tokio::spawn(opened.look_after()),

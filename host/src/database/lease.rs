@@ -176,6 +176,18 @@ impl super::Database {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
+    /// How long the leases of these executors hold, by the database's clock: nothing if they are over. One that does not
+    /// exist is left out.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn leases(&self, executors: &[String]) -> Result<Vec<(String, Duration)>, DatabaseError> {
+        let sql = "SELECT executor_id, greatest(extract(epoch FROM lease_expires_at - clock_timestamp()), 0)::float8
+                     FROM dbos_host.executor WHERE executor_id = ANY ($1) ORDER BY executor_id";
+        let rows = self.client().await?.query(sql, &[&executors]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), Duration::from_secs_f64(row.get(1)))).collect())
+    }
+
     /// Forgets executors that are long gone and left nothing behind, so that the table does not grow with each deploy.
     ///
     /// # Errors

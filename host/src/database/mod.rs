@@ -31,6 +31,7 @@ mod record;
 mod resume;
 mod shutdown;
 mod start;
+mod survey;
 mod take_over;
 
 #[cfg(test)]
@@ -57,4 +58,5 @@ pub use read::{ListFilter, Outcome, RunRow, StepRow};
 pub use record::NewRecord;
 pub use resume::Resume;
 pub use start::{Existing, NewRun};
+pub use survey::{RunDetails, StepDetails, Survey};
 pub use take_over::TakenRun;

@@ -71,4 +71,10 @@ impl Executor {
     pub fn is_full(&self) -> bool {
         self.slots.is_pressed()
     }
+
+    /// True when effects may begin: nobody else may have taken this host's runs.
+    #[must_use]
+    pub fn holds_lease(&self) -> bool {
+        self.lease.is_held()
+    }
 }

@@ -8,8 +8,10 @@
 mod changes;
 mod lease;
 pub mod plan;
+mod request;
 mod watch;
 
 pub use changes::follow_changes;
 pub use lease::{Keeper, LEASE, Lease, acquire};
+pub use request::{RecoverError, recover};
 pub use watch::watch;

@@ -8,5 +8,6 @@ mod routes;
 mod server;
 mod workflows;
 
+pub(crate) use problem::Problem;
 pub use routes::{RouteConflict, Routes};
 pub use server::{ServeError, Server};

@@ -12,7 +12,7 @@ const TYPE: &str = "urn:dbos-host:error:";
 
 /// A problem.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     code: Code,
     detail: String,
@@ -22,18 +22,18 @@ pub(super) struct Problem {
 
 impl Problem {
     /// A problem with an HTTP status, a stable code, and what happened, for people.
-    pub(super) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), more: Map::new(), headers: Vec::new() }
     }
 
     /// A further member, for programs.
-    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.into(), value.into());
         self
     }
 
     /// A header that belongs to the status.
-    pub(super) fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }

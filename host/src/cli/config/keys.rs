@@ -59,6 +59,11 @@ pub(crate) const KEYS: &[Key] = &[
     single("database.role", "made from the app's name", "the login role that the app's SQL uses"),
     single("database.trusted", "false", "`true`: the app's SQL uses the login of the host, and can do all that it can"),
     single("http.listen", "127.0.0.1:8000", "the address and port for HTTP"),
+    single(
+        "admin.listen",
+        "127.0.0.1:3001",
+        "the address and port of the admin server, on this machine only; `off` turns it off",
+    ),
     list(
         "outbound.allow",
         "nothing",

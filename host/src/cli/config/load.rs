@@ -10,7 +10,7 @@ use super::error::ConfigError;
 use super::limits::Limits;
 use super::substitute::Variables;
 use super::tree::{self, Node, Value};
-use super::types::{ExecutorId, Listen, RoleName, Secret};
+use super::types::{AdminListen, ExecutorId, Listen, RoleName, Secret};
 use super::values::{self, Values};
 use crate::calls::AllowList;
 use crate::workflow::AppName;
@@ -30,6 +30,7 @@ pub(crate) struct Overrides {
     pub(crate) executor_id: Option<ExecutorId>,
     pub(crate) state: Option<PathBuf>,
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) admin: Option<AdminListen>,
 }
 
 /// The configuration of a host. All paths are absolute.
@@ -47,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) state: PathBuf,
     /// Where routes are served.
     pub(crate) listen: SocketAddr,
+    /// Where the operator's door is.
+    pub(crate) admin: AdminListen,
     /// What guests may use.
     pub(crate) limits: Limits,
     /// The app. A host will serve several; what belongs to one of them is here.
@@ -150,6 +153,7 @@ impl Config {
             database_url: overrides.database_url.or(values.secret("database_url")?),
             executor_id: overrides.executor_id.or(values.parsed("executor_id", str::parse)?),
             listen: overrides.listen.unwrap_or(listen.into()),
+            admin: overrides.admin.or(values.parsed("admin.listen", str::parse)?).unwrap_or(AdminListen::DEFAULT),
             limits: Limits::read(&values)?,
             app: App::read(&values, &folder, overrides.wasm.map(|wasm| here.join(wasm)))?,
             state,

@@ -21,4 +21,4 @@ mod values;
 
 pub(crate) use limits::Limits;
 pub(crate) use load::{Config, Overrides, SqlLogin};
-pub(crate) use types::{ExecutorId, Listen, Secret};
+pub(crate) use types::{AdminListen, ExecutorId, Listen, Secret};

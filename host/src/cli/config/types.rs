@@ -77,6 +77,49 @@ impl FromStr for Listen {
     }
 }
 
+/// Where the admin server listens, if it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AdminListen {
+    /// Nowhere.
+    Off,
+    /// At an address that only this machine can reach.
+    At(SocketAddr),
+}
+
+impl AdminListen {
+    /// The port of DBOS's own admin servers, which tools for them ask.
+    pub(super) const DEFAULT: Self = Self::At(Listen::local(3001).0);
+
+    /// The address, if there is one.
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
+/// As a [`Listen`], or `off`. Whoever reaches the admin server can stop workflows, and it asks for no password.
+impl FromStr for AdminListen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let Listen(address) = text.parse().map_err(
+            |_| "expected an address of this machine and a port, like `127.0.0.1:3001`, or a port, or `off`",
+        )?;
+        if address.ip().is_loopback() {
+            Ok(Self::At(address))
+        } else {
+            Err("it could be reached from other machines, and it lets anybody cancel workflows\n\
+                 hint: keep it at `127.0.0.1:3001`, and reach it from elsewhere by a tunnel: \
+                 `ssh -L 3001:localhost:3001 <this machine>`")
+        }
+    }
+}
+
 /// The stable identity of a host among those that share a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExecutorId(String);
@@ -159,6 +202,19 @@ mod tests {
         for wrong in ["", "70000", "+80", ":80", "example.com:80", "127.0.0.1"] {
             assert!(listen(wrong).is_err(), "`{wrong}` was taken");
         }
+    }
+
+    #[test]
+    fn the_admin_server_is_for_this_machine_only() {
+        assert_eq!("off".parse(), Ok(AdminListen::Off));
+        for (text, address) in [("9000", "127.0.0.1:9000"), ("[::1]:1", "[::1]:1"), ("127.0.0.2:1", "127.0.0.2:1")] {
+            assert_eq!(text.parse::<AdminListen>().map(AdminListen::address), Ok(address.parse().ok()), "{text}");
+        }
+        for open in ["0.0.0.0:3001", "[::]:3001", "10.0.0.1:3001", "[::ffff:127.0.0.1]:3001"] {
+            let error = open.parse::<AdminListen>().expect_err(open);
+            assert!(error.contains("reached from other machines") && error.contains("\nhint: "), "{error}");
+        }
+        assert!("on".parse::<AdminListen>().is_err());
     }
 
     #[test]

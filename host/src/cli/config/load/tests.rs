@@ -40,6 +40,7 @@ fn without_a_file_there_are_defaults() {
     assert!(config.database_url.is_none() && config.executor_id.is_none() && config.warnings().is_empty());
     assert_eq!(config.state, folder.path().join(".dbos"));
     assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.admin.address().map(|address| address.to_string()).as_deref(), Some("127.0.0.1:3001"));
     assert_eq!(config.limits.processor, Duration::from_secs(10));
     assert_eq!(config.limits.memory_bytes, 256 << 20);
     assert_eq!(config.limits.attempts.get(), 100);
@@ -74,6 +75,8 @@ database:
   role: greeting_guest
 http:
   listen: 8080
+admin:
+  listen: off
 outbound:
   allow: ['http://localhost:8081', 'https://*.example.com']
 limits:
@@ -94,6 +97,7 @@ fn every_key_is_read() {
     assert_eq!(config.executor_id.as_ref().map(ExecutorId::as_str), Some("blue"));
     assert_eq!(config.state, Path::new("/var/lib/dbos"));
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.admin, AdminListen::Off);
     let app = &config.app;
     assert_eq!(app.name().map(AppName::as_str), Ok("greeting"));
     assert_eq!(app.wasm(), Ok(folder.path().join("build/a.wasm").as_path()));
@@ -145,6 +149,7 @@ fn the_command_line_overrides_the_file() {
         executor_id: Some("green".parse().expect("an id")),
         state: Some("state".into()),
         listen: Some(([0, 0, 0, 0], 80).into()),
+        admin: Some(AdminListen::Off),
         config: None,
     };
     let config = Config::load_from(folder.path(), overrides, &variables).expect("a configuration");
@@ -152,6 +157,7 @@ fn the_command_line_overrides_the_file() {
     assert_eq!(config.executor_id.as_ref().map(ExecutorId::as_str), Some("green"));
     assert_eq!(config.state, folder.path().join("state"));
     assert_eq!(config.listen.to_string(), "0.0.0.0:80");
+    assert_eq!(config.admin, AdminListen::Off);
     assert_eq!(config.app.wasm(), Ok(folder.path().join("other.wasm").as_path()));
     assert_eq!(config.app.name().map(AppName::as_str), Ok("greeting"));
 }
@@ -206,6 +212,12 @@ fn errors_name_line_key_and_remedy() {
             "env:\n  A: b\n  GUESTBOOK_KEY: ${GUESTBOOK_KEY}\n",
             " line 3: `env.GUESTBOOK_KEY` uses the environment variable `GUESTBOOK_KEY`, which is not set\n\
              hint: set it, or write `${GUESTBOOK_KEY:-default}`",
+        ),
+        (
+            "admin:\n  listen: 0.0.0.0:3001\n",
+            " line 2: `admin.listen` is `0.0.0.0:3001`: it could be reached from other machines, and it lets anybody cancel \
+             workflows\nhint: keep it at `127.0.0.1:3001`, and reach it from elsewhere by a tunnel: \
+             `ssh -L 3001:localhost:3001 <this machine>`",
         ),
         (
             "http:\n  listen: nowhere\n",
