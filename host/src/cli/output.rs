@@ -55,6 +55,6 @@ mod tests {
     fn only_a_reader_that_left_is_forgiven() {
         assert!(print_to(&mut Broken(ErrorKind::BrokenPipe), "a").is_ok());
         let failure = print_to(&mut Broken(ErrorKind::StorageFull), "a").expect_err("the disk is full");
-        assert!(failure.to_string().starts_with(": failed to write to standard output\n  because "));
+        assert!(failure.to_string().starts_with("[failed]: failed to write to standard output\n  because "));
     }
 }

@@ -113,7 +113,8 @@ fn nearest(path: &str) -> Option<&'static str> {
             (distance(name, known_name), known_section != section, known)
         })
         .filter(|(distance, ..)| *distance <= tolerance)
-        .min()
+        // Of equals, the one that stands first in the list.
+        .min_by_key(|(distance, is_elsewhere, _)| (*distance, *is_elsewhere))
         .map(|(.., known)| known)
 }
 
