@@ -250,7 +250,8 @@ print(json.dumps([handle.get_result() for handle in handles]))
     let claimed = "SELECT count(*) FROM dbos.workflow_status
         WHERE workflow_uuid IN ('plain', 'named', 'timed') AND application_name = 'family' AND recovery_attempts = 1
           AND application_version IN (SELECT digest FROM dbos_host.component) AND started_at_epoch_ms IS NOT NULL
-          AND (workflow_uuid = 'timed') = (workflow_deadline_epoch_ms = started_at_epoch_ms + 3600000) IS TRUE";
+          AND workflow_deadline_epoch_ms IS NOT DISTINCT FROM
+              CASE WHEN workflow_uuid = 'timed' THEN started_at_epoch_ms + 3600000 END";
     assert_eq!(database.count(claimed, &[]).await, 3);
 }
 
@@ -260,9 +261,13 @@ async fn input_that_this_host_cannot_read_ends_the_run_with_an_error() {
     let _host = HostBuilder::new("family").database(&database).start().await;
     let program = "
 options = {'workflow_name': 'child', 'queue_name': '_dbos_internal_queue', 'workflow_id': 'pickled'}
-client.enqueue(options, 'Ann')
+try:
+    print(client.enqueue(options, 'Ann').get_result())
+except Exception as error:
+    print(type(error).__name__, error)
 ";
-    python(&database, program).await;
+    let told = python(&database, program).await;
+    assert!(told.contains("which this host cannot read"), "the client hears why: {told}");
     let run = database.wait_for_end("pickled").await;
     let error: Value = serde_json::from_str(&run.error.expect("an error")).expect("JSON");
     assert_eq!((run.status.as_str(), &error["code"]), ("ERROR", &json!("bad_arguments")), "{error}");

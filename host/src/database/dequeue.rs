@@ -27,12 +27,12 @@ pub struct Served {
     pub version: ComponentDigest,
 }
 
-// A look that takes no lock. It is asked all the time, so it touches one index and sends the names of apps only.
+// A look that takes no lock. It is asked all the time, so it sends the names of apps only and asks for nothing that is not
+// in the index of the queues.
 const IS_THERE: &str = "
 SELECT EXISTS (
     SELECT 1 FROM dbos.workflow_status
-     WHERE queue_name = $2 AND status = 'ENQUEUED' AND (application_name = ANY ($1) OR application_name IS NULL)
-       AND forked_from IS NULL)";
+     WHERE queue_name = $2 AND status = 'ENQUEUED' AND (application_name = ANY ($1) OR application_name IS NULL))";
 
 // What says whose a run is may be missing, since other programs write the row: without an app it belongs to the one that
 // has a workflow of this name, without a version it gets the component that new runs take. A version that is there must be
@@ -73,10 +73,11 @@ WITH self AS (
            application_name = page.app, application_version = page.version,
            started_at_epoch_ms = (extract(epoch FROM now()) * 1000)::bigint,
            updated_at = (extract(epoch FROM now()) * 1000)::bigint,
-           workflow_deadline_epoch_ms = coalesce(
-               s.workflow_deadline_epoch_ms,
-               least((extract(epoch FROM now()) * 1000)::bigint + s.workflow_timeout_ms::numeric,
-                     9223372036854775807)::bigint)
+           workflow_deadline_epoch_ms =
+               CASE WHEN s.workflow_deadline_epoch_ms IS NULL AND s.workflow_timeout_ms IS NOT NULL
+                    THEN least((extract(epoch FROM now()) * 1000)::bigint + s.workflow_timeout_ms::numeric,
+                               9223372036854775807)::bigint
+                    ELSE s.workflow_deadline_epoch_ms END
       FROM page WHERE s.workflow_uuid = page.workflow_uuid
       RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts
 ), cleared AS (

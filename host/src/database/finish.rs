@@ -27,7 +27,8 @@ pub struct Finish {
 }
 
 // Only a row that is PENDING and still owned: a run that was cancelled or taken in the meantime keeps what is recorded.
-// A finished run has no owner, so nothing written for it later passes the fence.
+// A finished run has no owner, so nothing written for it later passes the fence. The row has one serialization for input and
+// outcome: that of the outcome counts from here on, also for a run whose input this host could not read.
 const FINISH: &str = "
 WITH fence AS (
     SELECT workflow_uuid FROM dbos.workflow_status
@@ -35,7 +36,7 @@ WITH fence AS (
       FOR NO KEY UPDATE
 ), ended AS (
     UPDATE dbos.workflow_status s
-       SET status = $3, owner_xid = NULL, deduplication_id = NULL,
+       SET status = $3, owner_xid = NULL, deduplication_id = NULL, serialization = 'portable_json',
            updated_at = (extract(epoch FROM now()) * 1000)::bigint,
            completed_at = (extract(epoch FROM now()) * 1000)::bigint
       FROM fence WHERE s.workflow_uuid = fence.workflow_uuid
