@@ -15,6 +15,7 @@ mod connection;
 mod deployment;
 mod error;
 mod finish;
+mod guest_patience;
 mod guest_session;
 mod guest_sql;
 mod history;

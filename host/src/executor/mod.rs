@@ -19,6 +19,7 @@ mod transaction;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -45,6 +46,19 @@ pub struct Identity {
     pub incarnation: Incarnation,
 }
 
+/// What runs, steps and requests may use of the host, beside what one instance may.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Attempts in a row without a new record before a run is given up.
+    pub attempts: u32,
+    /// Recorded steps of a run.
+    pub steps_per_run: u32,
+    /// How long a handler may take.
+    pub handler: Duration,
+    /// How long one run of a transaction's body may take.
+    pub transaction: Duration,
+}
+
 /// What an executor is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -64,8 +78,8 @@ pub struct Parts {
     pub apps: Vec<App>,
     /// How many instances of each phase may live at once.
     pub slots: SlotCounts,
-    /// Attempts in a row without a new record before a run is given up.
-    pub max_attempts: u32,
+    /// How much of everything else.
+    pub limits: Limits,
     /// Print log lines that a replay repeats.
     pub show_replayed_logs: bool,
 }
@@ -84,7 +98,7 @@ pub struct Executor {
     slots: Slots,
     runs: Registry,
     lapsed: Mutex<Vec<Claim>>,
-    max_attempts: u32,
+    limits: Limits,
     show_replayed_logs: bool,
     stopping: watch::Sender<bool>,
     /// For the tasks that runs are: a task holds the executor, not the other way round.
@@ -107,7 +121,7 @@ impl Executor {
             slots: Slots::new(parts.slots),
             runs: Registry::default(),
             lapsed: Mutex::default(),
-            max_attempts: parts.max_attempts,
+            limits: parts.limits,
             show_replayed_logs: parts.show_replayed_logs,
             stopping: watch::Sender::new(false),
             myself: myself.clone(),

@@ -4,6 +4,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::artefact::ArtefactCache;
+use super::background::Background;
 use super::instance::State;
 use super::limits::{Limits, TABLE_ELEMENTS};
 use super::ticker::Ticker;
@@ -28,6 +29,7 @@ pub struct Sandbox {
     pub(super) linker: Linker<State>,
     pub(super) cache: ArtefactCache,
     pub(super) ticker: Ticker,
+    pub(super) background: Background,
     pub(super) limits: Limits,
 }
 
@@ -47,7 +49,8 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         calls::add_to_linker(&mut linker)?;
         let ticker = Ticker::start(&engine).map_err(wasmtime::Error::new)?;
-        Ok(Self { engine, linker, cache, ticker, limits })
+        let background = Background::start().map_err(wasmtime::Error::new)?;
+        Ok(Self { engine, linker, cache, ticker, background, limits })
     }
 }
 
