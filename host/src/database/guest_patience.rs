@@ -12,10 +12,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::{CancelToken, NoTls, SimpleQueryMessage};
+use tokio_postgres::{CancelToken, SimpleQueryMessage};
 
 use super::connection::DatabaseUrl;
 use super::error::DatabaseError;
+use super::guest_connect;
 
 /// How much later than the server this side counts a statement as too long: the server's error is the better one.
 const SERVER_FIRST: Duration = Duration::from_secs(1);
@@ -95,18 +96,14 @@ impl Backend {
     }
 }
 
-/// Cancels what runs in a session.
-pub(super) async fn cancel(token: CancelToken) {
-    if let Err(error) = token.cancel_query(NoTls).await {
-        tracing::debug!(error = %DatabaseError::from(error), "a statement could not be cancelled");
-    }
-}
-
 /// Sees to it that a session whose connection was closed ends on the server too, with its locks.
-pub(super) async fn end(token: CancelToken, url: Arc<DatabaseUrl>, backend: Backend) {
+pub(super) async fn end(token: CancelToken, url: Arc<DatabaseUrl>, backend: Option<Backend>) {
     let ending = async {
-        cancel(token).await;
-        url.connect().await?.batch_execute(&backend.termination()).await
+        guest_connect::cancel(&url.0, &token).await;
+        match backend {
+            Some(backend) => url.connect().await?.batch_execute(&backend.termination()).await,
+            None => Ok(()),
+        }
     };
     match tokio::time::timeout(END, ending).await {
         Ok(Ok(())) => {}

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::TryStreamExt;
-use tokio_postgres::NoTls;
 
 use super::app_role::GuestLogin;
 use super::connection::DatabaseUrl;
 use super::error::DatabaseError;
+use super::guest_connect::{self, BoundedConnect};
 use super::guest_patience::{self, AFTER_CANCEL, Backend, Patience};
 use super::guest_sql::{HostCode, MAX_RESULT_BYTES, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control};
 pub use super::last_flight::SessionEnd;
@@ -38,7 +38,7 @@ impl GuestPool {
         // `Clean` resets a session before it is used again: settings, temporary tables, cursors, advisory locks. What one
         // guest left behind must not travel to the next.
         let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
-        let manager = Manager::from_config(login.url().0.clone(), NoTls, config);
+        let manager = Manager::from_connect(login.url().0.clone(), BoundedConnect, config);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build();
         let pool = pool.expect("a pool without time-outs needs nothing that could be missing");
         Self { pool, url: Arc::new(login.url().clone()), patience: Patience { statement, transaction } }
@@ -153,7 +153,7 @@ impl GuestSession {
         if let Ok(ended) = tokio::time::timeout(self.patience.of_statement(), &mut statement).await {
             return ended;
         }
-        guest_patience::cancel(self.client().cancel_token()).await;
+        guest_connect::cancel(&self.url.0, &self.client().cancel_token()).await;
         tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or(Err(Failed::Stuck))
     }
 
@@ -283,7 +283,7 @@ impl GuestSession {
                 Ok(end) => end,
                 // A deferred trigger of the guest, most likely. Whether the commit lands is up to the cancellation.
                 Err(_) => {
-                    guest_patience::cancel(self.client().cancel_token()).await;
+                    guest_connect::cancel(&self.url.0, &self.client().cancel_token()).await;
                     tokio::time::timeout(AFTER_CANCEL, &mut flight).await.unwrap_or(SessionEnd::ConnectionLost)
                 }
             }
@@ -322,8 +322,9 @@ impl Drop for GuestSession {
         let client = Object::take(client);
         let token = client.cancel_token();
         drop(client);
-        let (Ok(runtime), Some(backend)) = (tokio::runtime::Handle::try_current(), self.backend.take()) else { return };
-        runtime.spawn(guest_patience::end(token, Arc::clone(&self.url), backend));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(guest_patience::end(token, Arc::clone(&self.url), self.backend.take()));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Executor;
 use super::attempt::check_result;
-use crate::calls::{Guest, GuestLog, Interrupt, Phase, Program, StepCall, StepEnd, TransactionCalls};
+use crate::calls::{Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, StepCall, StepEnd, TransactionCalls};
 use crate::database::{Backoff, Flight, FlightEntry, GuestSession, NewRecord, SessionEnd, SqlFailure};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
@@ -248,7 +248,7 @@ fn sql_failure(failure: &SqlFailure) -> Failure {
     let data = serde_json::json!({
         "detail": failure.detail, "hint": failure.hint, "constraint": failure.constraint, "position": failure.position,
     });
-    Failure { data: Some(data), ..Failure::sql(&failure.code, failure.message.clone()) }
+    Failure { data: Some(data), ..Failure::sql(&failure.code, failure.message.clone()) }.limited(MAX_PAYLOAD)
 }
 
 async fn wait_before(run: u32) {
