@@ -18,6 +18,7 @@ mod fencing;
 mod greed;
 mod guide;
 mod harness;
+mod hostile_components;
 mod lost_answers;
 mod loud_guests;
 mod migrations;
