@@ -60,6 +60,9 @@ fn config(limits: &Limits, instances: u32) -> Config {
     // bring an order of completions that had to be recorded.
     config.concurrency_support(false);
     config.epoch_interruption(true);
+    // Guests are stripped of their names, so it would be numbers of functions; and whoever recurses to the end of its stack
+    // would have the host walk back through thousands of them.
+    config.wasm_backtrace_max_frames(None);
     // The same answer on every machine: NaNs have one bit pattern, relaxed instructions one meaning.
     config.cranelift_nan_canonicalization(true);
     config.relaxed_simd_deterministic(true);

@@ -11,9 +11,9 @@ use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
 use crate::calls::{MAX_HEADERS, MAX_PAYLOAD, Processor};
 
-/// How often an instance gives way: short enough that a neighbour's request does not feel it, long enough that switching
-/// costs nothing.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+/// How often an instance gives way: short enough that a neighbour's request, which waits for some turns of others, does
+/// not feel it; long enough that most guests are done before, and that moving the others costs nothing.
+pub(super) const TICK: Duration = Duration::from_millis(2);
 
 /// Entries of a table. Rust guests need some thousand (one for each function that is called by pointer), JavaScript and
 /// Python some ten thousand; each costs the host eight bytes.
@@ -21,7 +21,7 @@ pub(super) const TABLE_ELEMENTS: usize = 100_000;
 
 /// A guest that was interrupted earlier than this in its turn goes on: it has just woken up, and the epoch moved while it
 /// waited.
-const SHORTEST_TURN: Duration = Duration::from_millis(5);
+const SHORTEST_TURN: Duration = Duration::from_millis(1);
 
 /// Bytes that cross from a guest to the host in one call or answer, as the host keeps them. The largest payload, and as
 /// much again so that one that is too large is refused with a sentence, and a failure's texts beside it.
