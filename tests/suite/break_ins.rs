@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 /// Renewed often, so that a test soon sees all statements of a lease.
 const SHORT_LEASE: Duration = Duration::from_millis(1500);
 
+/// Of everything that the host keeps at once, in KiB; it needs less than 200 MiB when nothing happens.
+const MAX_RESIDENT: u64 = 400 * 1024;
+
 /// Operators in `public` for every pair of common types that has none in `pg_catalog`: they fit exactly, so a statement
 /// that mixes these types finds them before it thinks of a conversion. Each notes who runs it and tries to make the
 /// guest mighty.
@@ -133,4 +136,79 @@ async fn a_statement_whose_result_is_refused_is_not_committed() {
     // The host and the session live on.
     let told: Value = json!(burgle(&database, &host, "after", &["SELECT 1 AS n"]).await);
     assert_eq!(told, json!([r#"[{"n":1}]"#]));
+}
+
+#[tokio::test]
+async fn a_value_of_hundreds_of_megabytes_is_not_taken_into_the_hosts_memory() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let host = burglar(&database).start().await;
+    let statements = [
+        "SELECT repeat('x', 500000000) AS text",
+        "DO $$ BEGIN RAISE NOTICE '%', repeat('x', 300000000); END $$",
+        "DO $$ BEGIN RAISE EXCEPTION '%', repeat('x', 300000000); END $$",
+        "SELECT 1 AS n",
+    ];
+    let told = burgle(&database, &host, "giant", &statements).await;
+    let limit = "bytes, more than the limit of 17825792";
+    assert!(told[0].starts_with("result_too_large: ") && told[0].contains(limit), "{}", told[0]);
+    assert_eq!(told[1], "[]");
+    assert!(told[2].starts_with("result_too_large: ") && told[2].contains(limit), "{}", told[2]);
+    assert_eq!(told[3], r#"[{"n":1}]"#);
+    let most = host.most_resident_kib();
+    assert!(most < MAX_RESIDENT, "the host needed {} MiB for what a server sent", most / 1024);
+}
+
+#[tokio::test]
+async fn what_a_guest_may_not_do_is_told_with_its_code() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let host = burglar(&database).start().await;
+    let cases = [
+        ("COMMIT", "statement_refused"),
+        ("; /* x */ COMMIT", "statement_refused"),
+        ("ROLLBACK", "statement_refused"),
+        ("PREPARE TRANSACTION 'x'", "statement_refused"),
+        ("COPY (SELECT 1) TO STDOUT", "statement_refused"),
+        ("LISTEN anybody", "statement_refused"),
+        ("SET TRANSACTION READ ONLY", "statement_refused"),
+        ("DO $$ BEGIN COMMIT; END $$", "2D000"),
+        ("DO $$ BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''id'''; END $$", "42501"),
+        ("SET ROLE postgres", "42501"),
+        ("SET SESSION AUTHORIZATION postgres", "42501"),
+        ("SELECT * FROM dbos.workflow_status", "42501"),
+        ("DELETE FROM dbos_host.executor", "42501"),
+        ("ALTER ROLE CURRENT_USER SUPERUSER", "42501"),
+        ("CREATE ROLE another", "42501"),
+        ("SELECT pg_read_file('/etc/passwd')", "42501"),
+        ("SELECT lo_import('/etc/passwd')", "42501"),
+        ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user", "42501"),
+        ("SELECT pg_reload_conf()", "42501"),
+        ("VACUUM", "25001"),
+        ("SELECT 1; SELECT 2", "42601"),
+    ];
+    let statements: Vec<&str> = cases.iter().map(|(statement, _)| *statement).collect();
+    let told = burgle(&database, &host, "forbidden", &statements).await;
+    for ((statement, code), told) in cases.iter().zip(&told) {
+        assert!(told.starts_with(&format!("{code}: ")), "{statement}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_session_is_left_for_the_next_transaction() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let host = burglar(&database).config("limits: { steps: 1 }").start().await;
+    let statements = [
+        "DECLARE held CURSOR WITH HOLD FOR SELECT 1",
+        "FETCH 1 FROM held",
+        "SELECT pg_advisory_lock(7)::text AS locked",
+        "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND objid = 7",
+        "CREATE TEMPORARY TABLE mine (n int)",
+        "SELECT * FROM mine",
+        "SET application_name = 'somebody else'",
+        "SELECT current_setting('application_name') AS name",
+    ];
+    let told = burgle(&database, &host, "left", &statements).await;
+    assert!(told[1].starts_with("34000: "), "{}", told[1]);
+    assert_eq!(told[3], r#"[{"n":0}]"#);
+    assert!(told[5].starts_with("42P01: "), "{}", told[5]);
+    assert_eq!(told[7], r#"[{"name":"dbos-host"}]"#);
 }

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 /// Limits that a hostile guest meets quickly.
 const NARROW: &str = "limits: { processor_ms: 100, memory_mib: 16, attempts: 3 }";
 
-/// How long ten steps may take beside guests that use every processor. Without them it is less than 0.1 s. With two
-/// such guests for each processor, an instance that gives way every 10 ms gets its turn after 20 ms, and each step has
-/// a few turns: about a second in all, and room for a busy machine.
+/// How long ten steps may take beside guests that use every processor. Without them it is less than 0.1 s, and guests that
+/// compute stand behind; the room is for a busy machine. How much neighbours notice is measured in `neighbours`.
 const PROMPTLY: Duration = Duration::from_secs(5);
 
 async fn prepared(limits: &str) -> (Database, HostBuilder) {

@@ -9,6 +9,10 @@ use serde_json::json;
 /// guest prints as much again.
 const MAX_RESIDENT: u64 = 400 * 1024;
 
+/// Of what a flood leaves in the log, in bytes: ten seconds' worth that may come at once, and what the minute allows in
+/// which the test must be over.
+const MAX_PRINTED: usize = 70 * 256 * 1024;
+
 /// How long ten steps may take beside guests that print; without them it is less than 0.1 s.
 const PROMPTLY: Duration = Duration::from_secs(5);
 
@@ -32,6 +36,9 @@ async fn a_flood_of_lines_is_not_kept_in_memory() {
     let (_database, host) = started().await;
     let reply = host.run_workflow("flood", "flood", &json!({ "lines": LINES })).await.expect("the host answers");
     assert_eq!((reply.status, reply.json()), (200, json!(LINES)), "{reply:?}");
+    let (log, budget) = (host.log(), "lines of the app were dropped: it may print 256 KiB a second");
+    assert!(log.contains(budget), "nobody is told that lines are missing");
+    assert!(log.len() < MAX_PRINTED, "the flood of 400 MB left {} bytes in the log", log.len());
     let most = host.most_resident_kib();
     assert!(most < MAX_RESIDENT, "the host needed {} MiB for lines of a guest", most / 1024);
     neighbour(&host).await;

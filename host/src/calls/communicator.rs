@@ -7,7 +7,7 @@ use crate::workflow::{Failure, OperationKind, StepKind};
 
 impl communicator::Host for Guest {
     async fn call(&mut self, step: String, arguments: String) -> wasmtime::Result<Result<String, types::Failure>> {
-        let answer = match self.act() {
+        let answer = match self.act().await {
             Phase::Workflow(gate) => unwind(gate.step(OperationKind::Communicator, &step, &arguments).await)?,
             Phase::Handler(calls) => {
                 let entry = calls.program.manifest.step(&step);
@@ -19,6 +19,6 @@ impl communicator::Host for Guest {
             }
             _ => Err(Failure::wrong_phase("communicator.call", "a workflow or a handler")),
         };
-        Ok(answer.map_err(Into::into))
+        self.answered(answer)
     }
 }

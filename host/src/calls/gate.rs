@@ -18,8 +18,8 @@ use super::services::{Program, Services, StepCall};
 use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, Code, EpochMs, Failure, History, Operation, OperationDigest, OperationKind, Record, RecordedResult,
-    StepKind, StepNumber, WorkflowId, WorkflowTime,
+    Arguments, Budget, Code, EpochMs, Failure, History, JsonError, Operation, OperationDigest, OperationKind, Record,
+    RecordedResult, StepKind, StepNumber, WorkflowId, WorkflowTime, check_json,
 };
 
 /// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
@@ -38,6 +38,7 @@ pub struct Gate {
     program: Program,
     claim: Claim,
     history: History,
+    budget: Budget,
     time: WorkflowTime,
     log: GuestLog,
     open: Vec<Ticket>,
@@ -59,12 +60,12 @@ impl Gate {
         services: Arc<dyn Services>,
         program: Program,
         claim: Claim,
-        history: History,
+        (history, budget): (History, Budget),
         time: WorkflowTime,
         log: GuestLog,
     ) -> Self {
         log.replaying(history.is_replaying());
-        Self { services, program, claim, history, time, log, open: Vec::new() }
+        Self { services, program, claim, history, budget, time, log, open: Vec::new() }
     }
 
     /// The run.
@@ -90,8 +91,7 @@ impl Gate {
 
     /// Takes the next number for `operation`.
     fn take(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
-        let (number, found) = self.history.take(operation)?;
-        self.log.replaying(self.history.is_replaying());
+        let (number, found) = self.history_only(operation)?;
         if let Some(record) = &found {
             self.time.deliver(record.completed_at);
         }
@@ -173,6 +173,7 @@ impl Gate {
         let call = StepCall { claim: &self.claim, program: &self.program, number, name, arguments: &arguments, digest };
         let end = self.services.run_step(call).await?;
         failpoint::hit("gate.after_effect").await;
+        self.budget.recorded(&end.result);
         if !end.is_recorded {
             let mut record = self.new_record(number, &operation, end.result.clone());
             (record.started_at, record.completed_at) = (end.started_at, end.completed_at);
@@ -233,9 +234,12 @@ impl Gate {
 
     /// As [`Self::take`], for an operation whose record is not yet its result: nothing is delivered.
     fn history_only(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
-        let taken = self.history.take(operation)?;
+        let (number, found) = self.history.take(operation)?;
+        if found.is_none() {
+            self.budget.check(number).map_err(Interrupt::Forbidden)?;
+        }
         self.log.replaying(self.history.is_replaying());
-        Ok(taken)
+        Ok((number, found))
     }
 
     /// Starts a child. When it returns an id, the child's row and this run's record of it are durable.
@@ -314,6 +318,7 @@ impl Gate {
             None => RecordedResult::Failed(no_such_workflow(id)),
         };
         let mut record = self.new_record(number, &operation, result.clone());
+        self.budget.recorded(&result);
         record.child = Some(child);
         record.started_at = started_at;
         let completed_at = record.completed_at;
@@ -353,9 +358,17 @@ pub(super) fn parse_arguments(json: &str) -> Result<Arguments, Failure> {
         let text = format!("the arguments have {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
         return Err(Failure::new("Error", Code("payload_too_large"), text).not_retryable());
     }
-    let value = serde_json::from_str(json).map_err(|error| {
+    let not_json = |error: serde_json::Error| {
         Failure::new("Error", Code("bad_arguments"), format!("the arguments are not JSON: {error}"))
+    };
+    check_json(json).map_err(|error| match error {
+        JsonError::Malformed(error) => not_json(error),
+        JsonError::TooLarge => {
+            let text = format!("the arguments are too large: {error}");
+            Failure::new("Error", Code("payload_too_large"), text).not_retryable()
+        }
     })?;
+    let value = serde_json::from_str(json).map_err(not_json)?;
     Arguments::from_json(value).map_err(bad_arguments)
 }
 

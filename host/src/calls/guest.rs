@@ -1,7 +1,6 @@
 //! What the host keeps for one instance: its phase, its log, and the state behind WASI.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
@@ -11,6 +10,7 @@ use super::gate::Gate;
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::outbound::Outbound;
+use super::processor::Processor;
 use super::services::{Program, Services};
 use super::wasi;
 use crate::database::GuestSession;
@@ -92,27 +92,18 @@ pub struct CommunicatorCalls {
     pub keys: u32,
 }
 
-/// How many ticks of processor time the guest has used since its last call that did something. Clones share the count.
-#[derive(Debug, Clone, Default)]
-pub struct TicksSinceCall(Arc<AtomicU32>);
+/// What an instance may have open at once in the interfaces of WASI: requests, their bodies, streams, headers, what can be
+/// waited for. A request has about ten of them while it is on its way, so a hundred can be at once; an entry holds at
+/// most [`MAX_HEADERS`] of the host's memory, or two pieces of a body ([`super::outbound::BODY_PIECE`]).
+const MAX_RESOURCES: usize = 1_000;
 
-impl TicksSinceCall {
-    /// One more; returns how many there are now.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1)
-    }
-
-    /// The guest called the host.
-    pub fn called(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-}
+/// The headers of one request or answer, in bytes as the host keeps them: four times what most servers take.
+pub const MAX_HEADERS: usize = 32 * 1024;
 
 /// The host's side of one instance.
 pub struct Guest {
     phase: Phase,
-    ticks: TicksSinceCall,
+    processor: Processor,
     pub(super) log: GuestLog,
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
@@ -148,21 +139,26 @@ impl Guest {
     }
 
     fn with_wasi(phase: Phase, wasi: WasiCtx, log: GuestLog, outbound: Outbound) -> Self {
-        Self {
-            phase,
-            ticks: TicksSinceCall::default(),
-            log,
-            table: ResourceTable::new(),
-            wasi,
-            http: WasiHttpCtx::new(),
-            outbound,
-        }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_HEADERS);
+        Self { phase, processor: Processor::default(), log, table, wasi, http, outbound }
     }
 
-    /// The phase, for a call that does something: the guest's processor time is counted anew.
-    pub(super) fn act(&mut self) -> &mut Phase {
-        self.ticks.called();
+    /// The phase, for a call that does something. It begins among those that answer requests, not among those that
+    /// compute: there, an instance that was given up could still begin an effect.
+    pub(super) async fn act(&mut self) -> &mut Phase {
+        self.processor.foreground().await;
         &mut self.phase
+    }
+
+    /// The answer of a call that does something, as it crosses. If it did, the guest's processor time is counted anew.
+    pub(super) fn answered<T, F, E: From<F>>(&self, answer: Result<T, F>) -> wasmtime::Result<Result<T, E>> {
+        if answer.is_ok() {
+            self.processor.start_anew();
+        }
+        Ok(answer.map_err(E::from))
     }
 
     /// The phase.
@@ -172,8 +168,8 @@ impl Guest {
 
     /// The guest's processor time.
     #[must_use]
-    pub fn ticks(&self) -> &TicksSinceCall {
-        &self.ticks
+    pub fn processor(&self) -> &Processor {
+        &self.processor
     }
 
     /// The log of the instance.

@@ -10,6 +10,7 @@ use tracing::Level;
 
 use super::bindings::imports::log;
 use super::guest::{Guest, unwind};
+use super::log_budget::{LogBudget, Verdict};
 use crate::workflow::{AppName, WorkflowId};
 
 /// The longest line, in bytes; what is longer is cut with a mark. Log stores cut at about this size too.
@@ -27,9 +28,24 @@ enum Mode {
     Drop,
 }
 
+/// Where the lines of an app go (lifetime: the process). Clones share the budget.
+#[derive(Debug, Clone)]
+pub struct AppLog {
+    app: AppName,
+    budget: Arc<LogBudget>,
+}
+
+impl AppLog {
+    /// The log of an app that may print this much.
+    #[must_use]
+    pub fn new(app: AppName, budget: LogBudget) -> Self {
+        Self { app, budget: Arc::new(budget) }
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
-    app: AppName,
+    app: AppLog,
     run: Option<WorkflowId>,
     show_replayed: bool,
     mode: Mode,
@@ -46,7 +62,7 @@ pub struct GuestLog(Arc<Mutex<Inner>>);
 impl GuestLog {
     /// A log whose lines are printed at once.
     #[must_use]
-    pub fn new(app: &AppName, run: Option<&WorkflowId>) -> Self {
+    pub fn new(app: &AppLog, run: Option<&WorkflowId>) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             app: app.clone(),
             run: run.cloned(),
@@ -143,13 +159,38 @@ impl GuestLog {
 
 impl Inner {
     fn print(&self, level: Level, text: &str) {
-        let (app, run) = (self.app.as_str(), self.run.as_ref().map_or("", WorkflowId::as_str));
+        match self.app.budget.spend(text.len()) {
+            Verdict::Drop => return,
+            Verdict::Print => {}
+            Verdict::PrintBehind(dropped) => self.tell(dropped),
+        }
+        self.write(level, text);
+    }
+
+    /// Says that lines are missing.
+    fn tell(&self, dropped: u64) {
+        let limit = self.app.budget.kib_per_second();
+        let text = format!("{dropped} lines of the app were dropped: it may print {limit} KiB a second");
+        self.write(Level::WARN, &text);
+    }
+
+    fn write(&self, level: Level, text: &str) {
+        let (app, run) = (self.app.app.as_str(), self.run.as_ref().map_or("", WorkflowId::as_str));
         match level {
             Level::ERROR => tracing::error!(target: "guest", app, workflow = run, "{text}"),
             Level::WARN => tracing::warn!(target: "guest", app, workflow = run, "{text}"),
             Level::INFO => tracing::info!(target: "guest", app, workflow = run, "{text}"),
             Level::DEBUG => tracing::debug!(target: "guest", app, workflow = run, "{text}"),
             Level::TRACE => tracing::trace!(target: "guest", app, workflow = run, "{text}"),
+        }
+    }
+}
+
+/// The instance is gone, and a flood may have been its last word.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(dropped) = self.app.budget.untold() {
+            self.tell(dropped);
         }
     }
 }
@@ -184,7 +225,7 @@ mod tests {
     use super::*;
 
     fn log() -> GuestLog {
-        GuestLog::new(&AppName::parse("test").expect("a name"), None)
+        GuestLog::new(&AppLog::new(AppName::parse("test").expect("a name"), LogBudget::new(1 << 20)), None)
     }
 
     fn held_and_mode(log: &GuestLog) -> (usize, Mode) {

@@ -14,6 +14,10 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 /// How long a connection may take to open, unless the guest asks for less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How much of a request's body is handed over at once, in bytes; two of these wait until the network takes them. A guest
+/// may have hundreds of bodies open.
+pub(super) const BODY_PIECE: usize = 64 * 1024;
+
 /// The hosts that an app may talk to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AllowList(pub Vec<Origin>);
@@ -117,6 +121,10 @@ impl Outbound {
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
 impl WasiHttpHooks for Outbound {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,

@@ -1,4 +1,5 @@
-//! `wasi:http/outgoing-handler`: as wasmtime-wasi-http has it, except that only a communicator may send a request.
+//! `wasi:http`: as wasmtime-wasi-http has it, except that only a communicator may send a request, and that the parts of a
+//! request have lengths that make sense: the host keeps them, and a guest may have hundreds of requests open.
 //!
 //! The hook that sends a request can refuse it too, but its refusal is an answer that the guest has to wait for; a guest
 //! waits with a timer, and in a workflow that timer would end the run with an error about clocks. So the refusal must
@@ -7,7 +8,9 @@
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Host as _, RequestOptions};
+use wasmtime_wasi_http::p2::bindings::http::types::{
+    ErrorCode, Host as _, HostOutgoingRequest as _, Method, RequestOptions, Scheme,
+};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 
 use super::guest::{Guest, Phase};
@@ -15,10 +18,16 @@ use super::guest::{Guest, Phase};
 /// The name under which wasmtime-wasi-http defines the interface. A guest that imports an earlier 0.2 gets it as well.
 const INTERFACE: &str = "wasi:http/outgoing-handler@0.2.12";
 
+/// The same for requests that are being put together.
+const TYPES: &str = "wasi:http/types@0.2.12";
+
+/// The longest method, scheme, host or path, in bytes. Servers take paths of about this length; names of hosts end at 253.
+const MAX_PART: usize = 8 * 1024;
+
 type Arguments = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
 type Answer = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
 
-/// Replaces the interface by the one that asks for the phase.
+/// Replaces the functions by those that ask for the phase and look at lengths.
 ///
 /// # Errors
 /// When the linker may not shadow what it has.
@@ -26,6 +35,31 @@ pub(super) fn guard<T: AsMut<Guest> + 'static>(linker: &mut Linker<T>) -> wasmti
     linker.instance(INTERFACE)?.func_wrap("handle", |mut store, (request, options): Arguments| {
         let answer: Answer = send(store.data_mut().as_mut(), request, options)?;
         Ok((answer,))
+    })?;
+    let mut types = linker.instance(TYPES)?;
+    type Request = Resource<HostOutgoingRequest>;
+    // The interface has no other word for "not valid" than an error without a text.
+    types.func_wrap("[method]outgoing-request.set-method", |mut store, (request, method): (Request, Method)| {
+        let fits = !matches!(&method, Method::Other(text) if text.len() > MAX_PART);
+        let mut http = store.data_mut().as_mut().http();
+        Ok((if fits { http.set_method(request, method)? } else { Err(()) },))
+    })?;
+    types.func_wrap(
+        "[method]outgoing-request.set-scheme",
+        |mut store, (request, scheme): (Request, Option<Scheme>)| {
+            let fits = !matches!(&scheme, Some(Scheme::Other(text)) if text.len() > MAX_PART);
+            let mut http = store.data_mut().as_mut().http();
+            Ok((if fits { http.set_scheme(request, scheme)? } else { Err(()) },))
+        },
+    )?;
+    let fits = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_PART);
+    types.func_wrap("[method]outgoing-request.set-authority", move |mut store, (request, text): (Request, _)| {
+        let mut http = store.data_mut().as_mut().http();
+        Ok((if fits(&text) { http.set_authority(request, text)? } else { Err(()) },))
+    })?;
+    types.func_wrap("[method]outgoing-request.set-path-with-query", move |mut store, (request, text): (Request, _)| {
+        let mut http = store.data_mut().as_mut().http();
+        Ok((if fits(&text) { http.set_path_with_query(request, text)? } else { Err(()) },))
     })
 }
 

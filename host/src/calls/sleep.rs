@@ -6,10 +6,10 @@ use crate::workflow::Failure;
 
 impl sleep::Host for Guest {
     async fn sleep(&mut self, milliseconds: u64) -> wasmtime::Result<Result<(), types::Failure>> {
-        let answer = match self.act() {
+        let answer = match self.act().await {
             Phase::Workflow(gate) => unwind(gate.sleep(milliseconds).await)?,
             _ => Err(Failure::wrong_phase("sleep.sleep", "a workflow")),
         };
-        Ok(answer.map_err(Into::into))
+        self.answered(answer)
     }
 }

@@ -20,8 +20,8 @@ impl From<SqlFailure> for sql::SqlError {
 }
 
 impl Guest {
-    fn session(&mut self, call: &str) -> Result<&mut GuestSession, Box<sql::SqlError>> {
-        match self.act() {
+    async fn session(&mut self, call: &str) -> Result<&mut GuestSession, Box<sql::SqlError>> {
+        match self.act().await {
             Phase::Transaction(calls) => Ok(&mut calls.session),
             _ => {
                 let failure = Failure::wrong_phase(call, "a transaction");
@@ -39,11 +39,8 @@ impl Guest {
 }
 
 /// A doomed transaction unwinds the guest at once: whatever it computed from what it read may be wrong.
-fn answer<T>(result: Result<Result<T, SqlFailure>, Doomed>) -> wasmtime::Result<Result<T, sql::SqlError>> {
-    match result {
-        Ok(answer) => Ok(answer.map_err(Into::into)),
-        Err(Doomed) => Err(wasmtime::Error::new(Interrupt::RunAgain)),
-    }
+fn ended<T>(result: Result<Result<T, SqlFailure>, Doomed>) -> wasmtime::Result<Result<T, SqlFailure>> {
+    result.map_err(|Doomed| wasmtime::Error::new(Interrupt::RunAgain))
 }
 
 impl sql::Host for Guest {
@@ -52,37 +49,42 @@ impl sql::Host for Guest {
         statement: String,
         parameters: String,
     ) -> wasmtime::Result<Result<String, sql::SqlError>> {
-        match self.session("sql.query") {
-            Ok(session) => answer(session.query(&statement, &parameters).await),
-            Err(error) => Ok(Err(*error)),
-        }
+        let answer = match self.session("sql.query").await {
+            Ok(session) => ended(session.query(&statement, &parameters).await)?,
+            Err(error) => return Ok(Err(*error)),
+        };
+        self.answered(answer)
     }
 
     async fn execute(&mut self, statement: String, parameters: String) -> wasmtime::Result<Result<u64, sql::SqlError>> {
-        match self.session("sql.execute") {
-            Ok(session) => answer(session.execute(&statement, &parameters).await),
-            Err(error) => Ok(Err(*error)),
-        }
+        let answer = match self.session("sql.execute").await {
+            Ok(session) => ended(session.execute(&statement, &parameters).await)?,
+            Err(error) => return Ok(Err(*error)),
+        };
+        self.answered(answer)
     }
 
     async fn savepoint(&mut self) -> wasmtime::Result<Result<(), sql::SqlError>> {
-        match self.session("sql.savepoint") {
-            Ok(session) => answer(session.savepoint().await),
-            Err(error) => Ok(Err(*error)),
-        }
+        let answer = match self.session("sql.savepoint").await {
+            Ok(session) => ended(session.savepoint().await)?,
+            Err(error) => return Ok(Err(*error)),
+        };
+        self.answered(answer)
     }
 
     async fn release(&mut self) -> wasmtime::Result<Result<(), sql::SqlError>> {
-        match self.session("sql.release") {
-            Ok(session) => answer(session.release().await),
-            Err(error) => Ok(Err(*error)),
-        }
+        let answer = match self.session("sql.release").await {
+            Ok(session) => ended(session.release().await)?,
+            Err(error) => return Ok(Err(*error)),
+        };
+        self.answered(answer)
     }
 
     async fn rollback_to(&mut self) -> wasmtime::Result<Result<(), sql::SqlError>> {
-        match self.session("sql.rollback-to") {
-            Ok(session) => answer(session.rollback_to().await),
-            Err(error) => Ok(Err(*error)),
-        }
+        let answer = match self.session("sql.rollback-to").await {
+            Ok(session) => ended(session.rollback_to().await)?,
+            Err(error) => return Ok(Err(*error)),
+        };
+        self.answered(answer)
     }
 }

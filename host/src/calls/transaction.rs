@@ -9,12 +9,12 @@ use crate::workflow::{Code, Failure, OperationKind, StepKind};
 
 impl transaction::Host for Guest {
     async fn call(&mut self, step: String, arguments: String) -> wasmtime::Result<Result<String, types::Failure>> {
-        let answer = match self.act() {
+        let answer = match self.act().await {
             Phase::Workflow(gate) => unwind(gate.step(OperationKind::Transaction, &step, &arguments).await)?,
             Phase::Handler(calls) => calls.transaction(&step, &arguments).await,
             _ => Err(Failure::wrong_phase("transaction.call", "a workflow or a handler")),
         };
-        Ok(answer.map_err(Into::into))
+        self.answered(answer)
     }
 }
 

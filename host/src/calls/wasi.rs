@@ -27,6 +27,9 @@ use crate::workflow::WorkflowTime;
 /// write is one call of the host that does not yield, and all of it may be empty lines.
 const LINE_BUFFER: usize = 4096;
 
+/// Random bytes of one call: what any key or seed needs, thousands of times. The host holds them until they are copied.
+const MAX_RANDOM: u64 = 1024 * 1024;
+
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
@@ -93,7 +96,8 @@ fn builder(log: &GuestLog) -> WasiCtxBuilder {
         .stdout(Output { log: log.clone(), level: Level::INFO })
         .stderr(Output { log: log.clone(), level: Level::WARN })
         .allow_tcp(false)
-        .allow_udp(false);
+        .allow_udp(false)
+        .max_random_size(MAX_RANDOM);
     builder
 }
 

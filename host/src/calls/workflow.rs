@@ -22,25 +22,26 @@ impl workflow::Host for Guest {
         options: workflow::StartOptions,
     ) -> wasmtime::Result<Result<String, types::Failure>> {
         let id = options.id.as_deref();
-        let answer = match self.act() {
+        let answer = match self.act().await {
             Phase::Workflow(gate) => unwind(gate.start(&workflow, &arguments, id).await)?,
             Phase::Handler(calls) => calls.start(&workflow, &arguments, id).await,
             _ => Err(Failure::wrong_phase("workflow.start", "a workflow or a handler")),
         };
-        Ok(answer.map(|id| id.to_string()).map_err(Into::into))
+        self.answered(answer.map(|id| id.to_string()))
     }
 
     async fn outcome(&mut self, id: String) -> wasmtime::Result<Result<String, types::Failure>> {
-        let answer = match self.act() {
+        let answer = match self.act().await {
             Phase::Workflow(gate) => unwind(gate.outcome(&id).await)?,
             Phase::Handler(calls) => calls.outcome(&id).await,
             _ => Err(Failure::wrong_phase("workflow.outcome", "a workflow or a handler")),
         };
-        Ok(answer.map_err(Into::into))
+        self.answered(answer)
     }
 
     async fn idempotency_key(&mut self) -> wasmtime::Result<Result<String, types::Failure>> {
-        Ok(match self.act() {
+        // Handing out a key does nothing: the guest's time goes on.
+        Ok(match self.act().await {
             Phase::Communicator(calls) => {
                 calls.keys += 1;
                 Ok(format!("{}-{}-{}", calls.run, calls.step, calls.keys))

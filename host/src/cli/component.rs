@@ -8,8 +8,9 @@ use super::failure::Failure;
 use crate::sandbox::{ArtefactCache, Component, Sandbox};
 use crate::{executor, sandbox};
 
-/// Instances beside those that have slots: the ones that only describe a component.
-const DESCRIBING: u32 = 4;
+/// Instances beside those that have slots: the ones that only describe a component, and workflows that were given up while
+/// they computed and end a moment later.
+const OTHERS: u32 = 16;
 
 /// How many instances of each phase the configuration allows.
 pub(crate) fn slots(limits: &Limits) -> executor::SlotCounts {
@@ -20,13 +21,23 @@ pub(crate) fn slots(limits: &Limits) -> executor::SlotCounts {
     }
 }
 
+/// What runs, steps and requests may use.
+pub(crate) fn run_limits(limits: &Limits) -> executor::Limits {
+    executor::Limits {
+        attempts: limits.attempts.get(),
+        steps_per_run: limits.steps_per_run.get(),
+        handler: limits.handler,
+        transaction: limits.transaction,
+    }
+}
+
 /// wasmtime with the configured limits, and a cache for compiled components in the state folder.
 pub(crate) fn sandbox(limits: &Limits, state: &Path) -> Result<Sandbox, Failure> {
     let folder = cache_folder(state);
     let cache = ArtefactCache::open(&folder)
         .map_err(|error| Failure::to("open the cache of compiled components").because(error))?;
     let slots = slots(limits);
-    let instances = slots.handlers + slots.workflows + slots.steps + DESCRIBING;
+    let instances = slots.handlers + slots.workflows + slots.steps + OTHERS;
     let memory = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX);
     let limits = sandbox::Limits { memory, processor: limits.processor };
     Sandbox::new(cache, limits, instances)

@@ -124,7 +124,7 @@ async fn serve(
         identity,
         apps: vec![app],
         slots: component::slots(&config.limits),
-        max_attempts: config.limits.attempts.get(),
+        limits: component::run_limits(&config.limits),
         show_replayed_logs: args.show_replayed_logs,
     });
     let routes = Routes::of(executor.apps())
@@ -249,8 +249,9 @@ async fn app(config: &Config, opened: &Opened, name: &AppName, current: Arc<Comp
         .map_err(|error| Failure::to("prepare outgoing HTTP").because(error))?;
     let env = config.app.env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
     let connections = usize::try_from(config.limits.steps.get().min(MAX_SQL_CONNECTIONS)).unwrap_or(1);
-    let sql = GuestPool::new(&login, connections);
-    Ok(App::new(AppSettings { name: name.clone(), env, outbound, sql }, current))
+    let sql = GuestPool::new(&login, connections, config.limits.statement, config.limits.transaction);
+    let log_bytes_per_second = config.limits.log_bytes_per_second;
+    Ok(App::new(AppSettings { name: name.clone(), env, outbound, sql, log_bytes_per_second }, current))
 }
 
 /// Keeps the lease until it is told that everything has come to its end, then ends it so that others need not wait. As

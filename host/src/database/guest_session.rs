@@ -3,33 +3,45 @@
 //! The guest is not trusted. Its login has no rights in the system's schemas, it sends one statement a call by the
 //! extended protocol, and statements that end a transaction are refused. After a conflict or a lost connection the
 //! attempt is over whatever the guest does; after any other error Postgres has aborted the transaction, so the body may
-//! only fail, unless it had set a savepoint.
+//! only fail, unless it had set a savepoint. How long all this may take is in [`super::guest_patience`].
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::TryStreamExt;
-use tokio_postgres::NoTls;
 
 use super::app_role::GuestLogin;
+use super::connection::DatabaseUrl;
 use super::error::DatabaseError;
-use super::guest_sql::{MAX_RESULT_BYTES, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control};
+use super::guest_connect::{self, BoundedConnect};
+use super::guest_patience::{self, AFTER_CANCEL, Backend, Patience};
+use super::guest_sql::{HostCode, MAX_RESULT_BYTES, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control};
 pub use super::last_flight::SessionEnd;
 use super::last_flight::{self, Flight};
 use crate::workflow::Isolation;
 
 /// Connections of one app on its own login (lifetime: the process).
 #[derive(Clone, Debug)]
-pub struct GuestPool(Pool);
+pub struct GuestPool {
+    pool: Pool,
+    url: Arc<DatabaseUrl>,
+    patience: Patience,
+}
 
 impl GuestPool {
-    /// A pool of at most `size` connections; they are opened when they are needed.
+    /// A pool of at most `size` connections; they are opened when they are needed. A statement may take as long as
+    /// `statement`, a whole transaction as long as `transaction`.
     #[must_use]
-    pub fn new(login: &GuestLogin, size: usize) -> Self {
+    pub fn new(login: &GuestLogin, size: usize, statement: Duration, transaction: Duration) -> Self {
         // `Clean` resets a session before it is used again: settings, temporary tables, cursors, advisory locks. What one
         // guest left behind must not travel to the next.
         let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
-        let manager = Manager::from_config(login.url().0.clone(), NoTls, config);
+        let manager = Manager::from_connect(login.url().0.clone(), BoundedConnect, config);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build();
-        Self(pool.expect("a pool without time-outs needs nothing that could be missing"))
+        let pool = pool.expect("a pool without time-outs needs nothing that could be missing");
+        Self { pool, url: Arc::new(login.url().clone()), patience: Patience { statement, transaction } }
     }
 
     /// Opens a transaction.
@@ -37,7 +49,7 @@ impl GuestPool {
     /// # Errors
     /// When no connection can be had; the caller tries again.
     pub async fn begin(&self, isolation: Isolation, read_only: bool) -> Result<GuestSession, DatabaseError> {
-        let client = match self.0.get().await {
+        let client = match self.pool.get().await {
             Ok(client) => client,
             Err(deadpool_postgres::PoolError::Backend(error)) => return Err(error.into()),
             Err(other) => unreachable!("a pool without time-outs and hooks failed with: {other}"),
@@ -51,9 +63,14 @@ impl GuestPool {
         // Types that a rolled-back transaction made are remembered by numbers that may mean others now.
         client.clear_type_cache();
         // The SELECT takes the snapshot: from here on the guest cannot lower the isolation level any more.
-        client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level} {access}; SELECT 1")).await?;
+        let settings = self.patience.settings();
+        let begun = client.simple_query(&format!("BEGIN ISOLATION LEVEL {level} {access}; {settings}")).await?;
         Ok(GuestSession {
             client: Some(client),
+            url: Arc::clone(&self.url),
+            backend: Backend::of(&begun),
+            patience: self.patience,
+            stuck: None,
             first_failure: None,
             doomed: None,
             spoiled: false,
@@ -72,6 +89,11 @@ pub struct Doomed;
 #[derive(Debug)]
 pub struct GuestSession {
     client: Option<Client>,
+    url: Arc<DatabaseUrl>,
+    backend: Option<Backend>,
+    patience: Patience,
+    /// A statement that did not end when it was cancelled.
+    stuck: Option<SqlFailure>,
     first_failure: Option<SqlFailure>,
     doomed: Option<Severity>,
     /// The guest upset the driver's view of the session, so the connection must not serve anybody else.
@@ -100,12 +122,19 @@ impl GuestSession {
         self.doomed.is_some()
     }
 
+    /// The failure of a statement that did not end when it was cancelled. The session is of no use any more, and running
+    /// the body again would come to the same.
+    #[must_use]
+    pub fn stuck(&self) -> Option<&SqlFailure> {
+        self.stuck.as_ref()
+    }
+
     /// Runs a statement and returns its rows as a JSON array of objects.
     ///
     /// # Errors
     /// [`Doomed`] when the attempt is over; inside, the guest's own failure.
     pub async fn query(&mut self, sql: &str, parameters: &str) -> Result<Result<String, SqlFailure>, Doomed> {
-        let result = self.try_query(sql, parameters).await;
+        let result = self.in_time(self.try_query(sql, parameters)).await;
         self.settle(result)
     }
 
@@ -114,8 +143,18 @@ impl GuestSession {
     /// # Errors
     /// As [`Self::query`].
     pub async fn execute(&mut self, sql: &str, parameters: &str) -> Result<Result<u64, SqlFailure>, Doomed> {
-        let result = self.try_execute(sql, parameters).await;
+        let result = self.in_time(self.try_execute(sql, parameters)).await;
         self.settle(result)
+    }
+
+    /// Waits for a statement, and cancels it when it takes too long: the guest may have lifted the server's own limit.
+    async fn in_time<T>(&self, statement: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+        let mut statement = pin!(statement);
+        if let Ok(ended) = tokio::time::timeout(self.patience.of_statement(), &mut statement).await {
+            return ended;
+        }
+        guest_connect::cancel(&self.url.0, &self.client().cancel_token()).await;
+        tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or(Err(Failed::Stuck))
     }
 
     async fn try_query(&self, sql: &str, parameters: &str) -> Result<String, Failed> {
@@ -195,16 +234,25 @@ impl GuestSession {
     }
 
     async fn control(&mut self, sql: &str) -> Result<Result<(), SqlFailure>, Doomed> {
-        let result = self.client().batch_execute(sql).await.map_err(Failed::from);
+        let statement = async { self.client().batch_execute(sql).await.map_err(Failed::from) };
+        let result = self.in_time(statement).await;
         self.settle(result)
     }
 
     /// Remembers what a failure means for the rest of the transaction.
     fn settle<T>(&mut self, result: Result<T, Failed>) -> Result<Result<T, SqlFailure>, Doomed> {
-        if self.doomed.is_some() {
+        if self.doomed.is_some() || self.stuck.is_some() {
             return Err(Doomed);
         }
         match result {
+            Err(Failed::Stuck) => {
+                let limit = self.patience.statement;
+                let text = format!(
+                    "the statement took longer than the limit of {limit:?} and did not let itself be cancelled"
+                );
+                self.stuck = Some(SqlFailure::host(HostCode::StatementTimeout, text));
+                Err(Doomed)
+            }
             Ok(value) => Ok(Ok(value)),
             // Found before anything was sent: the transaction is as it was.
             Err(Failed::Guest(failure)) => Ok(Err(failure)),
@@ -229,7 +277,17 @@ impl GuestSession {
             Some(_) => return SessionEnd::Retry,
             None => {}
         }
-        let end = last_flight::send(self.client(), flight).await;
+        let end = {
+            let mut flight = pin!(last_flight::send(self.client(), flight));
+            match tokio::time::timeout(self.patience.of_commit(), &mut flight).await {
+                Ok(end) => end,
+                // A deferred trigger of the guest, most likely. Whether the commit lands is up to the cancellation.
+                Err(_) => {
+                    guest_connect::cancel(&self.url.0, &self.client().cancel_token()).await;
+                    tokio::time::timeout(AFTER_CANCEL, &mut flight).await.unwrap_or(SessionEnd::ConnectionLost)
+                }
+            }
+        };
         // After any of these the server has left the transaction, so the connection can serve the next one.
         let spoiled = self.spoiled
             || match &end {
@@ -246,8 +304,11 @@ impl GuestSession {
 
     /// Undoes everything. A connection that does not answer is closed, which undoes everything too.
     pub async fn rollback(mut self) {
-        let rolled_back = self.client().batch_execute("ROLLBACK").await;
-        if rolled_back.is_ok() && !self.spoiled {
+        if self.stuck.is_some() {
+            return;
+        }
+        let rolled_back = tokio::time::timeout(AFTER_CANCEL, self.client().batch_execute("ROLLBACK")).await;
+        if matches!(rolled_back, Ok(Ok(()))) && !self.spoiled {
             self.client = None;
         }
     }
@@ -259,20 +320,16 @@ impl Drop for GuestSession {
         // The transaction is open, perhaps with a statement running in it. The connection must not serve anybody else;
         // closing it rolls back, and the cancellation ends a statement that would go on for hours and keep its locks.
         let client = Object::take(client);
-        let cancel = client.cancel_token();
+        let token = client.cancel_token();
         drop(client);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = cancel.cancel_query(NoTls).await {
-                    tracing::debug!(error = %DatabaseError::from(error), "a cancelled statement may still be running");
-                }
-            });
+            runtime.spawn(guest_patience::end(token, Arc::clone(&self.url), self.backend.take()));
         }
     }
 }
 
 fn refused(reason: impl Into<String>) -> SqlFailure {
-    SqlFailure::host(super::guest_sql::HostCode::StatementRefused, reason)
+    SqlFailure::host(HostCode::StatementRefused, reason)
 }
 
 /// A failed statement, before it is known what it means for the transaction.
@@ -281,6 +338,8 @@ enum Failed {
     Guest(SqlFailure),
     /// Said by the server, or by the connection.
     Server(Severity, Box<SqlFailure>),
+    /// It takes too long, and goes on although it was cancelled.
+    Stuck,
 }
 
 impl From<SqlFailure> for Failed {

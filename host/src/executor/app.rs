@@ -1,11 +1,11 @@
 //! An app: a name with its configuration, and the components that its runs need.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
-use crate::calls::{Outbound, Program};
+use crate::calls::{AppLog, LogBudget, Outbound, Program};
 use crate::database::{Database, DatabaseError, GuestPool};
 use crate::sandbox::{Component, LoadError, Sandbox};
 use crate::workflow::{AppName, ComponentDigest};
@@ -21,16 +21,23 @@ pub struct AppSettings {
     pub outbound: Outbound,
     /// Its database login.
     pub sql: GuestPool,
+    /// How many bytes it may print in a second.
+    pub log_bytes_per_second: u64,
 }
+
+/// How many components of an app are kept loaded beside the current one. Each is its native code, tens of megabytes for
+/// Python; a run whose component is not among them loads it again, in milliseconds if it is in the cache on disk.
+const MAX_LOADED: usize = 8;
 
 /// An app (lifetime: the process).
 #[derive(Debug)]
 pub struct App {
     settings: AppSettings,
     current: RwLock<Arc<Component>>,
-    /// Every component that a run has needed, the current one included. Locked while one is loaded, so that a hundred runs
-    /// of one version compile it once.
-    loaded: Mutex<HashMap<ComponentDigest, Arc<Component>>>,
+    log: AppLog,
+    /// The components that runs have needed last, the last one at the end. Locked while one is loaded, so that a hundred
+    /// runs of one version compile it once.
+    loaded: Mutex<VecDeque<Arc<Component>>>,
 }
 
 /// A component that a run needs and that cannot be had.
@@ -51,14 +58,20 @@ impl App {
     /// An app whose new runs take `current`.
     #[must_use]
     pub fn new(settings: AppSettings, current: Arc<Component>) -> Self {
-        let loaded = HashMap::from([(current.digest().clone(), Arc::clone(&current))]);
-        Self { settings, current: RwLock::new(current), loaded: Mutex::new(loaded) }
+        let log = AppLog::new(settings.name.clone(), LogBudget::new(settings.log_bytes_per_second));
+        Self { settings, current: RwLock::new(current), log, loaded: Mutex::default() }
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &AppName {
         &self.settings.name
+    }
+
+    /// Where its lines go.
+    #[must_use]
+    pub fn log(&self) -> &AppLog {
+        &self.log
     }
 
     /// What the configuration says.
@@ -100,14 +113,20 @@ impl App {
             return Ok(current);
         }
         let mut loaded = self.loaded.lock().await;
-        if let Some(component) = loaded.get(digest) {
-            return Ok(Arc::clone(component));
+        if let Some(at) = loaded.iter().position(|component| component.digest() == digest) {
+            let component = loaded.remove(at).expect("it was found there");
+            loaded.push_back(Arc::clone(&component));
+            return Ok(component);
         }
         let stored = database.load_component(digest).await?;
         let stored = stored.ok_or_else(|| ComponentError::Missing(digest.clone()))?;
         let component = sandbox.load(stored.bytes).await;
         let component = Arc::new(component.map_err(|error| ComponentError::Load(digest.clone(), error))?);
-        loaded.insert(digest.clone(), Arc::clone(&component));
+        if loaded.len() >= MAX_LOADED {
+            // Instances that are made of it keep it until they end.
+            loaded.pop_front();
+        }
+        loaded.push_back(Arc::clone(&component));
         Ok(component)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::app::ComponentError;
@@ -13,8 +12,8 @@ use crate::database::{Attempt, Backoff, Claim, FinalOutcome, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
-    AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, History, OperationKind, Record, StepKind, WorkflowId,
-    WorkflowTime,
+    AppName, Arguments, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind, Record,
+    StepKind, WorkflowId, WorkflowTime, check_json,
 };
 
 /// What an attempt needs to know of its run.
@@ -80,8 +79,8 @@ pub(super) enum AttemptEnd {
 impl Executor {
     /// Runs an instance of the workflow to its end.
     pub(super) async fn attempt(&self, claim: &Claim, prepared: Prepared) -> AttemptEnd {
-        if prepared.attempts > self.max_attempts.saturating_add(1) {
-            return AttemptEnd::Finished(FinalOutcome::DeadLetter(too_many_attempts(self.max_attempts)));
+        if prepared.attempts > self.limits.attempts.saturating_add(1) {
+            return AttemptEnd::Finished(FinalOutcome::DeadLetter(too_many_attempts(self.limits.attempts)));
         }
         let (Some(name), Some(version)) = (&prepared.app, &prepared.version) else {
             return AttemptEnd::Failed("its row names no app or no component".into());
@@ -120,13 +119,13 @@ impl Executor {
             Ok(arguments) => arguments,
             Err(failure) => return AttemptEnd::Finished(FinalOutcome::Error(failure)),
         };
-        let log = GuestLog::new(app.name(), Some(claim.run())).showing_replayed(self.show_replayed_logs);
+        let log = GuestLog::new(app.log(), Some(claim.run())).showing_replayed(self.show_replayed_logs);
         let time = WorkflowTime::starting_at(prepared.started_at);
         let seed = self.seed(claim.run());
         let gate = self.gate(claim, prepared.records, app, component, &time, &log);
         let guest = Guest::deterministic(gate, log, time, seed);
-        let mut instance = Instance::new(component, guest).await;
-        let end = instance.run_workflow(&prepared.name, &arguments).await;
+        let instance = Instance::new(component, guest, ()).await;
+        let (mut instance, end) = instance.run_workflow(prepared.name, arguments).await;
         let outcome = match end {
             GuestEnd::Returned(Ok(json)) => match check_result(&json) {
                 Ok(()) => FinalOutcome::Success(json),
@@ -163,7 +162,7 @@ impl Executor {
             StepKind::Transaction { .. } => OperationKind::Transaction,
             StepKind::Communicator { .. } => OperationKind::Communicator,
         };
-        let log = GuestLog::new(app.name(), Some(claim.run()));
+        let log = GuestLog::new(app.log(), Some(claim.run()));
         let time = WorkflowTime::starting_at(prepared.started_at);
         let mut gate = self.gate(claim, prepared.records, app, component, &time, &log);
         let outcome = match gate.step(kind, step, &arguments).await {
@@ -184,7 +183,9 @@ impl Executor {
         log: &GuestLog,
     ) -> Gate {
         let services: Arc<dyn Services> = self.this();
-        Gate::new(services, app.program(component), claim.clone(), History::new(records), time.clone(), log.clone())
+        let budget = Budget::of(self.limits.steps_per_run, &records);
+        let (program, history) = (app.program(component), History::new(records));
+        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone())
     }
 
     /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.
@@ -233,17 +234,21 @@ fn arguments(input: Input, parameters: &[crate::workflow::Parameter]) -> Result<
     Ok(arguments.to_json())
 }
 
-/// A result from a guest: JSON within the size limit.
+/// A result from a guest: JSON within the limits.
 pub(super) fn check_result(json: &str) -> Result<(), Failure> {
     if json.len() > MAX_PAYLOAD {
         let text = format!("the result has {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
         return Err(Failure::new("Error", Code("payload_too_large"), text).not_retryable());
     }
-    match serde_json::from_str::<Value>(json) {
-        Ok(_) => Ok(()),
-        Err(error) => {
+    match check_json(json) {
+        Ok(()) => Ok(()),
+        Err(JsonError::Malformed(error)) => {
             let text = format!("the result is not JSON: {error}");
             Err(Failure::new("Error", Code("bad_result"), text).not_retryable())
+        }
+        Err(error @ JsonError::TooLarge) => {
+            let text = format!("the result is too large: {error}");
+            Err(Failure::new("Error", Code("payload_too_large"), text).not_retryable())
         }
     }
 }

@@ -9,6 +9,14 @@ use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
 use crate::workflow::{Code, Failure, RecordedResult, RetryPolicy};
 
+/// A guest's text in a line of the host.
+const SHORT: usize = 1000;
+
+/// The beginning of a guest's text, which may be as large as a payload.
+fn in_short(text: &str) -> String {
+    text.char_indices().nth(SHORT).map_or_else(|| text.to_owned(), |(end, _)| format!("{} … (cut)", &text[..end]))
+}
+
 impl Executor {
     /// Runs a communicator until it succeeds or its policy is exhausted. Nothing is recorded here: until the journal has
     /// the result, a crash makes it run again.
@@ -32,7 +40,7 @@ impl Executor {
             };
             tracing::warn!(
                 workflow = %call.claim.run(), step = call.name, attempt,
-                "a communicator failed: {failure}; the next attempt begins in {wait:?}"
+                "a communicator failed: {}; the next attempt begins in {wait:?}", in_short(&failure.message)
             );
             tokio::select! {
                 () = self.clock.sleep(wait) => {}
@@ -54,17 +62,17 @@ impl Executor {
             tracing::warn!("{error}");
             Interrupt::Reload
         })?;
-        let _slot = self.slots.step().await;
+        let slot = self.slots.step().await;
         // Asked behind the wait for a slot: in the meantime the run may have been taken, and the step recorded.
         self.may_begin(call.claim).await?;
         let run = call.claim.run().clone();
-        let log = GuestLog::new(app.name(), Some(&run));
+        let log = GuestLog::new(app.log(), Some(&run));
         let phase = Phase::Communicator(CommunicatorCalls { run, step: call.number, keys: 0 });
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
-        let mut instance = Instance::new(&component, guest).await;
         let (name, arguments) = (call.name.to_owned(), call.arguments.to_owned());
-        let end = match tokio::time::timeout(timeout, instance.run_step(&name, &arguments)).await {
-            Ok(end) => end,
+        let attempt = async { Instance::new(&component, guest, slot).await.run_step(name, arguments).await };
+        let end = match tokio::time::timeout(timeout, attempt).await {
+            Ok((_instance, end)) => end,
             Err(_) => {
                 let text = format!("the attempt took longer than its time-out of {timeout:?}");
                 return Ok(Err(Failure::new("Timeout", Code("timeout"), text)));

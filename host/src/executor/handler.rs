@@ -1,6 +1,7 @@
 //! Answering a request with a guest's handler.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{App, Executor};
 use crate::calls::bindings::app::{Request, Response};
@@ -13,6 +14,12 @@ pub enum HandlerError {
     /// It panicked, passed a limit, or could not be run.
     #[error("{0}")]
     Failed(String),
+    /// It took too long.
+    #[error(
+        "it took longer than the limit of {0:?}\n  hint: start the workflow, and answer with its id; its result can be \
+         asked for later"
+    )]
+    TimedOut(Duration),
 }
 
 impl Executor {
@@ -28,14 +35,18 @@ impl Executor {
         idempotency_key: Option<String>,
     ) -> Result<Response, HandlerError> {
         let component = app.current();
-        let _slot = self.slots.handler().await;
+        let slot = self.slots.handler().await;
         let services: Arc<dyn Services> = self.this();
         let program = app.program(&component);
         let phase = Phase::Handler(HandlerCalls { services, program, idempotency_key, started: 0 });
-        let log = GuestLog::new(app.name(), None);
+        let log = GuestLog::new(app.log(), None);
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
-        let mut instance = Instance::new(&component, guest).await;
-        match instance.handle(&route.to_owned(), &request).await {
+        let limit = self.limits.handler;
+        let answering = async { Instance::new(&component, guest, slot).await.handle(route.to_owned(), request).await };
+        let Ok(end) = tokio::time::timeout(limit, answering).await else {
+            return Err(HandlerError::TimedOut(limit));
+        };
+        match end {
             GuestEnd::Returned(response) => Ok(response),
             GuestEnd::Panicked(text) => Err(HandlerError::Failed(format!("the handler panicked: {text}"))),
             GuestEnd::Limit(limit) => Err(HandlerError::Failed(limit.to_string())),

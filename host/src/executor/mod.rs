@@ -20,6 +20,7 @@ mod transaction;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -46,6 +47,19 @@ pub struct Identity {
     pub incarnation: Incarnation,
 }
 
+/// What runs, steps and requests may use of the host, beside what one instance may.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Attempts in a row without a new record before a run is given up.
+    pub attempts: u32,
+    /// Recorded steps of a run.
+    pub steps_per_run: u32,
+    /// How long a handler may take.
+    pub handler: Duration,
+    /// How long one run of a transaction's body may take.
+    pub transaction: Duration,
+}
+
 /// What an executor is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -65,8 +79,8 @@ pub struct Parts {
     pub apps: Vec<App>,
     /// How many instances of each phase may live at once.
     pub slots: SlotCounts,
-    /// Attempts in a row without a new record before a run is given up.
-    pub max_attempts: u32,
+    /// How much of everything else.
+    pub limits: Limits,
     /// Print log lines that a replay repeats.
     pub show_replayed_logs: bool,
 }
@@ -86,7 +100,7 @@ pub struct Executor {
     runs: Registry,
     lapsed: Mutex<Vec<Claim>>,
     changed: Notify,
-    max_attempts: u32,
+    limits: Limits,
     show_replayed_logs: bool,
     stopping: watch::Sender<bool>,
     /// For the tasks that runs are: a task holds the executor, not the other way round.
@@ -110,7 +124,7 @@ impl Executor {
             runs: Registry::default(),
             lapsed: Mutex::default(),
             changed: Notify::new(),
-            max_attempts: parts.max_attempts,
+            limits: parts.limits,
             show_replayed_logs: parts.show_replayed_logs,
             stopping: watch::Sender::new(false),
             myself: myself.clone(),

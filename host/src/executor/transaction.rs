@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Executor;
 use super::attempt::check_result;
-use crate::calls::{Guest, GuestLog, Interrupt, Phase, Program, StepCall, StepEnd, TransactionCalls};
+use crate::calls::{Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, StepCall, StepEnd, TransactionCalls};
 use crate::database::{Backoff, Flight, FlightEntry, GuestSession, NewRecord, SessionEnd, SqlFailure};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
@@ -167,19 +167,25 @@ impl Executor {
             tracing::warn!("{error}");
             Interrupt::Reload
         })?;
-        let _slot = self.slots.step().await;
+        let slot = self.slots.step().await;
         let session = self.open(app, isolation, read_only).await;
         failpoint::hit("transaction.begun").await;
-        let log = GuestLog::new(app.name(), run.as_ref());
+        let log = GuestLog::new(app.log(), run.as_ref());
         let phase = Phase::Transaction(Box::new(TransactionCalls { session, run }));
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
-        let mut instance = Instance::new(&component, guest).await;
-        let end = instance.run_step(&name.to_owned(), &arguments.to_owned()).await;
+        let (limit, of_step) = (self.limits.transaction, (name.to_owned(), arguments.to_owned()));
+        let body = async { Instance::new(&component, guest, slot).await.run_step(of_step.0, of_step.1).await };
+        let Ok((instance, end)) = tokio::time::timeout(limit, body).await else {
+            // The session went with the instance: its connection is closed, which rolls back.
+            let text = format!("the transaction took longer than the limit of {limit:?}");
+            return Ok(Body::Failed(Failure::new("Timeout", Code("timeout"), text)));
+        };
         let Phase::Transaction(calls) = instance.into_phase() else {
             unreachable!("an instance keeps the phase that it was made for");
         };
         let session = calls.session;
         let failure = match end {
+            _ if let Some(failure) = session.stuck() => sql_failure(failure),
             _ if session.is_doomed() => {
                 session.rollback().await;
                 return Ok(Body::Again);
@@ -242,7 +248,7 @@ fn sql_failure(failure: &SqlFailure) -> Failure {
     let data = serde_json::json!({
         "detail": failure.detail, "hint": failure.hint, "constraint": failure.constraint, "position": failure.position,
     });
-    Failure { data: Some(data), ..Failure::sql(&failure.code, failure.message.clone()) }
+    Failure { data: Some(data), ..Failure::sql(&failure.code, failure.message.clone()) }.limited(MAX_PAYLOAD)
 }
 
 async fn wait_before(run: u32) {

@@ -4,6 +4,7 @@
 //! module, cut off, imports that no host grants (all of them), no app in it, or an app that contradicts itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::types::ComponentItem;
 
@@ -11,11 +12,23 @@ use super::end::GuestEnd;
 use super::engine::Sandbox;
 use super::instance::Instance;
 use crate::calls::bindings;
-use crate::calls::{Guest, GuestLog};
+use crate::calls::{AppLog, Guest, GuestLog, LogBudget};
 use crate::workflow::{AppName, ComponentDigest, Manifest, ManifestError};
 
 /// The largest component, in bytes. Python's interpreter makes components of 18 MB; a row of the database ends at 1 GB.
 const MAX_COMPONENT_BYTES: usize = 256 * 1024 * 1024;
+
+/// How long a component may take to describe itself, its start included. It has no outside to wait for, so this is for
+/// guests that wait on the clock; computing ends at `limits.processor_ms`. Python needs less than a second on a slow
+/// machine.
+const MAX_DESCRIBING: Duration = Duration::from_secs(30);
+
+/// What it may print while it does: enough for an error.
+const DESCRIBING_BYTES_PER_SECOND: u64 = 4096;
+
+/// How long compiling may take. The largest components that toolchains make take ten seconds on two cores; and the
+/// compiler cannot be interrupted, so what takes longer goes on until it is done, with nobody to wait for it.
+const MAX_COMPILING: Duration = Duration::from_secs(300);
 
 /// The interface that makes a component an app.
 const APP: &str = "dbos:host/app@0.1.0";
@@ -69,6 +82,9 @@ pub enum LoadError {
     /// An import or export has the right name and another type.
     #[error("it does not fit this host: {0}")]
     Mismatch(String),
+    /// The compiler needs too long.
+    #[error("it could not be compiled within {MAX_COMPILING:?}")]
+    Compiling,
     /// `describe` failed.
     #[error("it cannot describe itself: {0}")]
     Describe(String),
@@ -105,7 +121,8 @@ impl Sandbox {
         let digest = ComponentDigest::of(&bytes);
         let (sandbox, of) = (self.clone(), digest.clone());
         // Compiling takes tens of milliseconds to seconds: not on a thread that serves others.
-        let compiled = tokio::task::spawn_blocking(move || sandbox.cache.load(&sandbox.engine, &of, &bytes)).await;
+        let compiling = tokio::task::spawn_blocking(move || sandbox.cache.load(&sandbox.engine, &of, &bytes));
+        let compiled = tokio::time::timeout(MAX_COMPILING, compiling).await.map_err(|_| LoadError::Compiling)?;
         let compiled = compiled.map_err(|error| LoadError::Invalid(error.to_string()))?;
         let compiled = compiled.map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         self.check_imports(&compiled)?;
@@ -147,8 +164,13 @@ fn check_header(bytes: &[u8]) -> Result<(), LoadError> {
 impl Component {
     async fn describe(mut self) -> Result<Self, LoadError> {
         let name = AppName::parse("describe").map_err(|error| LoadError::Describe(error.to_string()))?;
-        let guest = Guest::describing(GuestLog::new(&name, None));
-        let json = match Instance::new(&self, guest).await.describe().await {
+        let log = AppLog::new(name, LogBudget::new(DESCRIBING_BYTES_PER_SECOND));
+        let guest = Guest::describing(GuestLog::new(&log, None));
+        let describing = async { Instance::new(&self, guest, ()).await.describe().await };
+        let Ok(end) = tokio::time::timeout(MAX_DESCRIBING, describing).await else {
+            return Err(LoadError::Describe(format!("it took longer than {MAX_DESCRIBING:?}")));
+        };
+        let json = match end {
             GuestEnd::Returned(json) => json,
             GuestEnd::Interrupted(interrupt) => return Err(LoadError::Describe(interrupt.to_string())),
             GuestEnd::Limit(limit) => return Err(LoadError::Describe(limit.to_string())),

@@ -1,6 +1,7 @@
 //! How a guest's function ended, told apart once and for all.
 
 use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
 
 use super::limits::Limit;
 use crate::calls::{GuestLog, Interrupt};
@@ -33,6 +34,20 @@ impl<T> GuestEnd<T> {
         if let Some(limit) = error.downcast_ref::<Limit>() {
             return Self::Limit(limit.clone());
         }
+        if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+            return Self::Limit(Limit::Handles);
+        }
+        // There are no types for these.
+        let text = format!("{error:#}");
+        if text.contains("fuel allocated for hostcalls has been exhausted") {
+            return Self::Limit(Limit::Transfer);
+        }
+        if text.contains("total size of fields exceeds limit") {
+            return Self::Limit(Limit::Headers);
+        }
+        if text.contains("store handle limit exceeded") {
+            return Self::Limit(Limit::Handles);
+        }
         match error.downcast_ref::<Trap>() {
             Some(Trap::StackOverflow) => Self::Limit(Limit::Stack),
             Some(trap) => {
@@ -42,7 +57,7 @@ impl<T> GuestEnd<T> {
             }
             None => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
                 Some(exit) => Self::Panicked(format!("the guest ended its process with status {}", exit.0)),
-                None => Self::Broken(format!("{error:#}")),
+                None => Self::Broken(text),
             },
         }
     }

@@ -4,6 +4,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::artefact::ArtefactCache;
+use super::background::Background;
 use super::instance::State;
 use super::limits::{Limits, TABLE_ELEMENTS};
 use super::ticker::Ticker;
@@ -28,6 +29,7 @@ pub struct Sandbox {
     pub(super) linker: Linker<State>,
     pub(super) cache: ArtefactCache,
     pub(super) ticker: Ticker,
+    pub(super) background: Background,
     pub(super) limits: Limits,
 }
 
@@ -47,7 +49,8 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         calls::add_to_linker(&mut linker)?;
         let ticker = Ticker::start(&engine).map_err(wasmtime::Error::new)?;
-        Ok(Self { engine, linker, cache, ticker, limits })
+        let background = Background::start().map_err(wasmtime::Error::new)?;
+        Ok(Self { engine, linker, cache, ticker, background, limits })
     }
 }
 
@@ -57,6 +60,9 @@ fn config(limits: &Limits, instances: u32) -> Config {
     // bring an order of completions that had to be recorded.
     config.concurrency_support(false);
     config.epoch_interruption(true);
+    // Guests are stripped of their names, so it would be numbers of functions; and whoever recurses to the end of its stack
+    // would have the host walk back through thousands of them.
+    config.wasm_backtrace_max_frames(None);
     // The same answer on every machine: NaNs have one bit pattern, relaxed instructions one meaning.
     config.cranelift_nan_canonicalization(true);
     config.relaxed_simd_deterministic(true);

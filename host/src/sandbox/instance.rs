@@ -4,13 +4,14 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
+use super::background::Background;
 use super::component::Component;
 use super::end::GuestEnd;
 use super::limits::{self, Meter};
 use super::ticker::Running;
 use crate::calls::bindings;
 use crate::calls::bindings::app::{Request, Response};
-use crate::calls::{Guest, GuestLog, MAX_PAYLOAD, Phase};
+use crate::calls::{Guest, GuestLog, MAX_PAYLOAD, Phase, Processor};
 use crate::workflow::Failure;
 
 /// What wasmtime keeps for an instance.
@@ -48,7 +49,10 @@ pub struct Instance {
     store: Store<State>,
     log: GuestLog,
     bindings: Result<bindings::Guest, wasmtime::Error>,
+    background: Background,
     _running: Running,
+    /// What is free again only when the instance is gone.
+    _slot: Box<dyn Send>,
 }
 
 impl std::fmt::Debug for Instance {
@@ -57,56 +61,88 @@ impl std::fmt::Debug for Instance {
     }
 }
 
+/// A call takes the instance with it and brings it back: while the guest computes, both are in other threads.
 impl Instance {
-    /// Makes an instance of `component` with `guest` as its host side. What goes wrong here is told by the call.
-    pub async fn new(component: &Component, guest: Guest) -> Self {
+    /// Makes an instance of `component` with `guest` as its host side. What goes wrong here is told by the call. `slot` is
+    /// dropped with the instance, which may outlive a caller that gives it up by a moment.
+    pub async fn new(component: &Component, guest: Guest, slot: impl Send + 'static) -> Self {
         let log = guest.log().clone();
         let sandbox = component.sandbox();
-        let meter = Meter::new(&sandbox.limits, guest.ticks().clone());
+        let processor = guest.processor().clone();
+        let meter = Meter::new(&sandbox.limits, processor.clone());
         let mut store = Store::new(&sandbox.engine, State { guest, meter });
         limits::enforce(&mut store);
         let running = sandbox.ticker.running();
-        let bindings = component.pre().instantiate_async(&mut store).await;
-        Self { store, log, bindings, _running: running }
+        let (background, pre) = (sandbox.background.clone(), component.pre().clone());
+        let slot = Box::new(slot);
+        let making = async move {
+            let bindings = pre.instantiate_async(&mut store).await;
+            (store, bindings, running, slot)
+        };
+        let (store, bindings, running, slot) = background.run(&processor, making).await;
+        Self { store, log, bindings, background, _running: running, _slot: slot }
     }
 
     /// Runs the body of a workflow.
-    #[expect(clippy::ptr_arg, reason = "the generated bindings take `&String`")]
-    pub async fn run_workflow(&mut self, name: &String, arguments: &String) -> GuestEnd<Result<String, Failure>> {
-        let end = match self.exports() {
-            Ok(app) => app.call_run_workflow(&mut self.store, name, arguments).await,
-            Err(error) => Err(error),
+    pub async fn run_workflow(self, name: String, arguments: String) -> (Self, GuestEnd<Result<String, Failure>>) {
+        let (background, processor) = self.place();
+        let call = async move {
+            let mut this = self;
+            let end = match this.exports() {
+                Ok(app) => app.call_run_workflow(&mut this.store, &name, &arguments).await,
+                Err(error) => Err(error),
+            };
+            let end = GuestEnd::of(end, &this.log).map(limited);
+            (this, end)
         };
-        GuestEnd::of(end, &self.log).map(|answer| answer.map_err(|failure| Failure::from(failure).limited(MAX_PAYLOAD)))
+        background.run(&processor, call).await
     }
 
     /// Runs the body of a step.
-    #[expect(clippy::ptr_arg, reason = "the generated bindings take `&String`")]
-    pub async fn run_step(&mut self, name: &String, arguments: &String) -> GuestEnd<Result<String, Failure>> {
-        let end = match self.exports() {
-            Ok(app) => app.call_run_step(&mut self.store, name, arguments).await,
-            Err(error) => Err(error),
+    pub async fn run_step(self, name: String, arguments: String) -> (Self, GuestEnd<Result<String, Failure>>) {
+        let (background, processor) = self.place();
+        let call = async move {
+            let mut this = self;
+            let end = match this.exports() {
+                Ok(app) => app.call_run_step(&mut this.store, &name, &arguments).await,
+                Err(error) => Err(error),
+            };
+            let end = GuestEnd::of(end, &this.log).map(limited);
+            (this, end)
         };
-        GuestEnd::of(end, &self.log).map(|answer| answer.map_err(|failure| Failure::from(failure).limited(MAX_PAYLOAD)))
+        background.run(&processor, call).await
     }
 
     /// Answers a request.
-    #[expect(clippy::ptr_arg, reason = "the generated bindings take `&String`")]
-    pub async fn handle(&mut self, route: &String, request: &Request) -> GuestEnd<Response> {
-        let end = match self.exports() {
-            Ok(app) => app.call_handle(&mut self.store, route, request).await,
-            Err(error) => Err(error),
+    pub async fn handle(self, route: String, request: Request) -> GuestEnd<Response> {
+        let (background, processor) = self.place();
+        let call = async move {
+            let mut this = self;
+            let end = match this.exports() {
+                Ok(app) => app.call_handle(&mut this.store, &route, &request).await,
+                Err(error) => Err(error),
+            };
+            GuestEnd::of(end, &this.log)
         };
-        GuestEnd::of(end, &self.log)
+        background.run(&processor, call).await
     }
 
     /// Asks for the manifest.
-    pub(super) async fn describe(&mut self) -> GuestEnd<String> {
-        let end = match self.exports() {
-            Ok(app) => app.call_describe(&mut self.store).await,
-            Err(error) => Err(error),
+    pub(super) async fn describe(self) -> GuestEnd<String> {
+        let (background, processor) = self.place();
+        let call = async move {
+            let mut this = self;
+            let end = match this.exports() {
+                Ok(app) => app.call_describe(&mut this.store).await,
+                Err(error) => Err(error),
+            };
+            GuestEnd::of(end, &this.log)
         };
-        GuestEnd::of(end, &self.log)
+        background.run(&processor, call).await
+    }
+
+    fn place(&self) -> (Background, Processor) {
+        (self.background.clone(), self.store.data().guest.processor().clone())
     }
 
     /// The exports; an instance that could not be made says why, once.
@@ -130,4 +166,8 @@ impl Instance {
     pub fn into_phase(self) -> Phase {
         self.store.into_data().guest.into_phase()
     }
+}
+
+fn limited(answer: Result<String, bindings::imports::types::Failure>) -> Result<String, Failure> {
+    answer.map_err(|failure| Failure::from(failure).limited(MAX_PAYLOAD))
 }

@@ -1,23 +1,35 @@
-//! The limits of one instance: memory, tables, processor time.
+//! The limits of one instance: memory, tables, processor time, and what the host keeps or copies for it.
 //!
-//! Processor time is counted in ticks: the engine's epoch moves every [`TICK`], and an instance that runs when it does gets
-//! a callback, which counts one tick and yields to other tasks. A busy machine makes ticks longer, never more of them, so
-//! an innocent guest is not killed because its neighbours are busy. Calls that do something (steps, SQL, waiting) begin the
-//! count anew; calls that only ask (clocks, randomness, output) do not, or a loop around one would never end.
+//! The engine's epoch moves every [`TICK`], and an instance that runs when it does gets a callback. There it is stopped if
+//! it has used up its processor time ([`crate::calls::Processor`] says how that is counted), and gives way to others if it
+//! has computed for long enough. A busy machine makes ticks longer, never more time of them, so an innocent guest is not
+//! killed because its neighbours are busy.
 
 use std::time::Duration;
 
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
-use crate::calls::TicksSinceCall;
+use crate::calls::{MAX_HEADERS, MAX_PAYLOAD, Processor};
 
-/// How often an instance gives way: short enough that a neighbour's request does not feel it, long enough that switching
-/// costs nothing.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+/// How often an instance gives way: short enough that a neighbour's request, which waits for some turns of others, does
+/// not feel it; long enough that most guests are done before, and that moving the others costs nothing.
+pub(super) const TICK: Duration = Duration::from_millis(2);
 
 /// Entries of a table. Rust guests need some thousand (one for each function that is called by pointer), JavaScript and
 /// Python some ten thousand; each costs the host eight bytes.
 pub(super) const TABLE_ELEMENTS: usize = 100_000;
+
+/// A guest that was interrupted earlier than this in its turn goes on: it has just woken up, and the epoch moved while it
+/// waited.
+const SHORTEST_TURN: Duration = Duration::from_millis(1);
+
+/// Bytes that cross from a guest to the host in one call or answer, as the host keeps them. The largest payload, and as
+/// much again so that one that is too large is refused with a sentence, and a failure's texts beside it.
+const MAX_TRANSFER: usize = 2 * MAX_PAYLOAD + 1024 * 1024;
+
+/// Handles of all kinds, those included that components make for each other without asking the host. The host's own
+/// ([`crate::calls::Guest`]) are far fewer.
+const MAX_HANDLES: usize = 10_000;
 
 /// What an instance may use.
 #[derive(Debug, Clone)]
@@ -43,6 +55,15 @@ pub enum Limit {
     /// It computed without a call for too long.
     #[error("the guest used more than {0:?} of processor time between two calls")]
     Processor(Duration),
+    /// It handed more over in one call or answer than the host copies.
+    #[error("the guest passed more than {MAX_TRANSFER} bytes in one call or answer")]
+    Transfer,
+    /// It put too much into the headers of a request.
+    #[error("the headers of the guest's request are larger than the limit of {MAX_HEADERS} bytes")]
+    Headers,
+    /// It has too much open: requests, streams, headers, what can be waited for.
+    #[error("the guest holds more handles than the limit")]
+    Handles,
 }
 
 /// Counts what an instance uses (lifetime: one instance).
@@ -50,20 +71,23 @@ pub enum Limit {
 pub(super) struct Meter {
     limits: Limits,
     memory: usize,
-    ticks: TicksSinceCall,
+    processor: Processor,
 }
 
 impl Meter {
-    pub(super) fn new(limits: &Limits, ticks: TicksSinceCall) -> Self {
-        Self { limits: limits.clone(), memory: 0, ticks }
+    pub(super) fn new(limits: &Limits, processor: Processor) -> Self {
+        Self { limits: limits.clone(), memory: 0, processor }
     }
 
-    fn allowed_ticks(&self) -> u32 {
-        u32::try_from(self.limits.processor.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX).max(1)
-    }
-
-    fn tick(&mut self) -> Result<(), Limit> {
-        if self.ticks.count() > self.allowed_ticks() { Err(Limit::Processor(self.limits.processor)) } else { Ok(()) }
+    fn tick(&mut self) -> Result<UpdateDeadline, Limit> {
+        if self.processor.used() > self.limits.processor {
+            return Err(Limit::Processor(self.limits.processor));
+        }
+        if self.processor.in_this_poll() < SHORTEST_TURN {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        self.processor.gives_way();
+        Ok(UpdateDeadline::Yield(1))
     }
 }
 
@@ -97,19 +121,20 @@ impl ResourceLimiter for Meter {
 /// Makes `store` keep its limits.
 pub(super) fn enforce<T: AsMut<Meter> + 'static>(store: &mut Store<T>) {
     store.limiter(|state| state.as_mut());
+    store.set_hostcall_fuel(MAX_TRANSFER);
+    store.set_max_component_handles(MAX_HANDLES);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|mut context| {
-        context.data_mut().as_mut().tick().map_err(wasmtime::Error::new)?;
-        Ok(UpdateDeadline::Yield(1))
-    });
+    store.epoch_deadline_callback(|mut context| context.data_mut().as_mut().tick().map_err(wasmtime::Error::new));
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     fn meter() -> Meter {
-        Meter::new(&Limits { memory: 1000, processor: TICK * 3 }, TicksSinceCall::default())
+        Meter::new(&Limits { memory: 1000, processor: TICK }, Processor::default())
     }
 
     #[test]
@@ -121,16 +146,33 @@ mod tests {
         assert_eq!(error.downcast_ref::<Limit>(), Some(&Limit::Memory(1000)));
     }
 
+    /// Computes in the instance's name, for this long.
+    fn compute(meter: &Meter, time: Duration) {
+        while meter.processor.in_this_poll() < time {
+            std::hint::spin_loop();
+        }
+    }
+
     #[test]
-    fn processor_time_is_counted_between_two_calls() {
+    fn who_computes_gives_way_and_is_stopped_in_the_end() {
         let mut meter = meter();
-        for _ in 0..3 {
-            assert_eq!(meter.tick(), Ok(()));
-        }
-        meter.ticks.called();
-        for _ in 0..3 {
-            assert_eq!(meter.tick(), Ok(()));
-        }
-        assert_eq!(meter.tick(), Err(Limit::Processor(TICK * 3)));
+        let processor = meter.processor.clone();
+        let _ = processor.charge(|| {
+            assert!(matches!(meter.tick(), Ok(UpdateDeadline::Continue(1))), "it has just begun");
+            compute(&meter, SHORTEST_TURN);
+            assert!(matches!(meter.tick(), Ok(UpdateDeadline::Yield(1))));
+            Poll::<()>::Pending
+        });
+        assert!(processor.gave_way() && !processor.gave_way(), "it is told once");
+        let _ = processor.charge(|| {
+            compute(&meter, TICK);
+            assert_eq!(meter.tick().err(), Some(Limit::Processor(TICK)));
+            Poll::<()>::Pending
+        });
+        processor.start_anew();
+        let _ = processor.charge(|| {
+            assert!(meter.tick().is_ok(), "a call did something");
+            Poll::<()>::Pending
+        });
     }
 }

@@ -5,6 +5,7 @@
 //! Postgres or HTTP servers; what a guest may call is in [`crate::calls`].
 
 mod artefact;
+mod background;
 mod component;
 mod end;
 mod engine;

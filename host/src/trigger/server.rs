@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::routes::{Matched, Routes, Target};
 use super::workflows;
 use crate::calls::bindings::app;
-use crate::executor::Executor;
+use crate::executor::{Executor, HandlerError};
 use crate::workflow::Code;
 
 /// The largest body of a request, in bytes: what a step's arguments may have, and the guest holds it in memory twice.
@@ -153,7 +153,14 @@ async fn answer(executor: &Arc<Executor>, target: Target, request: app::Request,
         Err(error) => {
             tracing::error!(app = %target.app.name(), "the handler `{}` gave no answer: {error}", target.route);
             let text = format!("the handler `{}` gave no answer: {error}", target.route);
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("handler_failed"), text).into_response()
+            match error {
+                HandlerError::Failed(_) => {
+                    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("handler_failed"), text).into_response()
+                }
+                HandlerError::TimedOut(_) => {
+                    Problem::new(StatusCode::GATEWAY_TIMEOUT, Code("handler_timeout"), text).into_response()
+                }
+            }
         }
     }
 }

@@ -9,11 +9,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::id::check_name;
+use super::json::check_json;
 use super::retry::RetryPolicy;
 use super::route::{Method, PathPattern};
 
 /// How many workflows, steps and routes together: far beyond any app, small enough that a hostile manifest costs little.
 const MAX_ENTRIES: usize = 10_000;
+
+/// The largest manifest, in bytes: a kilobyte of schemas for each entry, and then some. More than all that is one app.
+const MAX_MANIFEST_BYTES: usize = 16 * 1024 * 1024;
 
 /// An isolation level of Postgres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
@@ -134,6 +138,11 @@ impl Manifest {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(json: &str) -> Result<Self, ManifestError> {
+        if json.len() > MAX_MANIFEST_BYTES {
+            let text = format!("it has {} bytes, more than the limit of {MAX_MANIFEST_BYTES}", json.len());
+            return Err(ManifestError(vec![text]));
+        }
+        check_json(json).map_err(|error| ManifestError(vec![error.to_string()]))?;
         let raw: raw::Manifest = serde_json::from_str(json).map_err(|e| ManifestError(vec![e.to_string()]))?;
         if raw.workflows.len() + raw.steps.len() + raw.routes.len() > MAX_ENTRIES {
             return Err(ManifestError(vec![format!("it has more than {MAX_ENTRIES} entries")]));

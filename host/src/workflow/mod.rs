@@ -4,11 +4,13 @@
 //! database, a clock or a guest. This module must not know tokio, Postgres or wasm.
 
 mod arguments;
+mod budget;
 mod code;
 mod digest;
 mod failure;
 mod history;
 mod id;
+mod json;
 mod manifest;
 mod retry;
 mod route;
@@ -16,11 +18,13 @@ mod status;
 mod time;
 
 pub use arguments::{Arguments, ArgumentsError};
+pub use budget::Budget;
 pub use code::Code;
 pub use digest::{ComponentDigest, OperationDigest};
 pub use failure::Failure;
 pub use history::{Divergence, History, Operation, OperationKind, Record, RecordedResult};
 pub use id::{AppName, InvalidName, StepNumber, WorkflowId};
+pub use json::{JsonError, check_json};
 pub use manifest::{Isolation, Manifest, ManifestError, Parameter, RouteEntry, StepEntry, StepKind, WorkflowEntry};
 pub use retry::{AttemptBackoff, RetryPolicy};
 pub use route::{Method, PathPattern};

@@ -145,6 +145,50 @@ fn the_documents_have_every_configuration_key_with_its_default() {
     );
 }
 
+/// The rows of all tables of the page about limits: what, default, key or constant, what is seen, test.
+fn limits(page: &str) -> Vec<Vec<&str>> {
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| what | default |");
+    page.lines().filter(is_row).map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+#[test]
+fn limits_are_kept_where_and_tested_as_the_page_says() {
+    let (page, keys) = (read("docs/limits.md"), read("host/src/cli/config/keys.rs"));
+    let mut found = Vec::new();
+    for row in limits(&page) {
+        let [what, _default, place, _seen, test] = row[..] else {
+            found.push(format!("a row needs five cells: {}", row.join(" | ")));
+            continue;
+        };
+        // That a constant is where its link leads is looked at for all links.
+        let named = place.trim_matches('`');
+        if !place.starts_with("[`") && !keys.contains(&format!("single(\"{named}\"")) {
+            found.push(format!("{what}: there is no key `{named}`"));
+        }
+        let exists = |test: &str| {
+            let (module, name) = test.split_once("::").unwrap_or(("", test));
+            let of_module = |path: &str| {
+                if module.is_empty() {
+                    path.starts_with("host/src/")
+                } else {
+                    path == format!("tests/suite/{module}.rs")
+                }
+            };
+            let name = format!("fn {name}(");
+            sources().iter().any(|source| of_module(&source.path) && source.text.contains(&name))
+        };
+        if !test.starts_with("none: ") && !test.starts_with("see ") && !exists(test.trim_matches('`')) {
+            found.push(format!("{what}: there is no test {test}"));
+        }
+    }
+    for key in keys.split("single(\"limits.").skip(1).filter_map(|rest| rest.split('"').next()) {
+        if !page.contains(&format!("| `limits.{key}` |")) {
+            found.push(format!("`limits.{key}` has no row"));
+        }
+    }
+    report("docs/limits.md must say where each limit is kept and which test passes it", &found);
+}
+
 #[test]
 fn every_code_of_an_error_is_explained() {
     let mut codes = BTreeSet::new();

@@ -38,6 +38,25 @@ const HANDLERS: Limit = Limit { key: "limits.handlers", default: 64, range: 1..=
 /// As DBOS. The count starts anew with each record, so a run meets it only where it makes no progress at all.
 const ATTEMPTS: Limit = Limit { key: "limits.attempts", default: 100, range: 1..=1_000_000 };
 
+/// A handler answers a client who waits, and clients and proxies rarely wait longer than a minute. Up to a day, for those
+/// whose clients do.
+const HANDLER_MS: Limit = Limit { key: "limits.handler_ms", default: 60_000, range: 1..=86_400_000 };
+
+/// A transaction holds its locks while its body runs, and whoever needs them waits. A minute is long for that already;
+/// a report that reads for an hour says so here.
+const TRANSACTION_MS: Limit = Limit { key: "limits.transaction_ms", default: 60_000, range: 1..=86_400_000 };
+
+/// Half of what a whole transaction has, so that a statement that hangs fails by itself, with its own error.
+const STATEMENT_MS: Limit = Limit { key: "limits.statement_ms", default: 30_000, range: 1..=86_400_000 };
+
+/// A replay reads all records of a run and runs past each: 10,000 take it some hundred milliseconds. A million would take
+/// a minute at each restart, and memory accordingly.
+const STEPS_PER_RUN: Limit = Limit { key: "limits.steps_per_run", default: 10_000, range: 1..=1_000_000 };
+
+/// A busy app prints some hundred lines a second. 256 KiB are more than two thousand, and fill a disk of 100 GB in more
+/// than four days, long after somebody has noticed.
+const LOG_KIB_PER_SECOND: Limit = Limit { key: "limits.log_kib_per_second", default: 256, range: 1..=1_000_000 };
+
 /// The limits of all apps together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -53,6 +72,16 @@ pub(crate) struct Limits {
     pub(crate) handlers: NonZeroU32,
     /// Attempts of a run without a new record before it is given up.
     pub(crate) attempts: NonZeroU32,
+    /// How long a handler may take.
+    pub(crate) handler: Duration,
+    /// How long one run of a transaction's body may take.
+    pub(crate) transaction: Duration,
+    /// How long one statement of a transaction may take.
+    pub(crate) statement: Duration,
+    /// Recorded steps of a run.
+    pub(crate) steps_per_run: NonZeroU32,
+    /// How much an app may print.
+    pub(crate) log_bytes_per_second: u64,
 }
 
 /// The defaults.
@@ -66,6 +95,11 @@ impl Default for Limits {
             steps: count(&STEPS),
             handlers: count(&HANDLERS),
             attempts: count(&ATTEMPTS),
+            handler: Duration::from_millis(HANDLER_MS.default.into()),
+            transaction: Duration::from_millis(TRANSACTION_MS.default.into()),
+            statement: Duration::from_millis(STATEMENT_MS.default.into()),
+            steps_per_run: count(&STEPS_PER_RUN),
+            log_bytes_per_second: u64::from(LOG_KIB_PER_SECOND.default) * 1024,
         }
     }
 }
@@ -73,7 +107,19 @@ impl Default for Limits {
 impl Limits {
     /// Every limit, for the reference of the keys.
     #[cfg(test)]
-    pub(super) const ALL: [Limit; 6] = [PROCESSOR_MS, MEMORY_MIB, WORKFLOWS, STEPS, HANDLERS, ATTEMPTS];
+    pub(super) const ALL: [Limit; 11] = [
+        PROCESSOR_MS,
+        MEMORY_MIB,
+        WORKFLOWS,
+        STEPS,
+        HANDLERS,
+        ATTEMPTS,
+        HANDLER_MS,
+        TRANSACTION_MS,
+        STATEMENT_MS,
+        STEPS_PER_RUN,
+        LOG_KIB_PER_SECOND,
+    ];
 
     /// Reads the limits, with their defaults.
     pub(super) fn read(values: &Values<'_>) -> Result<Self, ConfigError> {
@@ -85,6 +131,11 @@ impl Limits {
             steps: STEPS.read(values)?,
             handlers: HANDLERS.read(values)?,
             attempts: ATTEMPTS.read(values)?,
+            handler: Duration::from_millis(HANDLER_MS.read(values)?.get().into()),
+            transaction: Duration::from_millis(TRANSACTION_MS.read(values)?.get().into()),
+            statement: Duration::from_millis(STATEMENT_MS.read(values)?.get().into()),
+            steps_per_run: STEPS_PER_RUN.read(values)?,
+            log_bytes_per_second: u64::from(LOG_KIB_PER_SECOND.read(values)?.get()) * 1024,
         })
     }
 }

@@ -25,6 +25,8 @@ pub enum HostCode {
     DuplicateColumn,
     /// The result is larger than a guest may ask for.
     ResultTooLarge,
+    /// The statement takes too long, and goes on although it was cancelled. One that ends has the server's code, 57014.
+    StatementTimeout,
     /// The session ended while the statement ran. It is not known whether it had an effect.
     ConnectionLost,
     /// The driver could not understand the server, or could not send the statement.
@@ -41,6 +43,7 @@ impl HostCode {
             Self::UnsupportedType => "unsupported_type",
             Self::DuplicateColumn => "duplicate_column",
             Self::ResultTooLarge => "result_too_large",
+            Self::StatementTimeout => "statement_timeout",
             Self::ConnectionLost => "connection_lost",
             Self::Protocol => "protocol",
         }

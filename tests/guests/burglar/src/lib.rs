@@ -17,6 +17,34 @@ fn burgle(statements: Vec<String>) -> Vec<String> {
     statements.iter().map(told).collect()
 }
 
+#[transaction]
+fn try_together(statements: Vec<String>) -> Result<()> {
+    statements.iter().try_for_each(|statement| sql::query::<serde_json::Value>(statement, params![]).map(drop))
+}
+
+/// Runs all statements in one transaction, and tells what came of it.
+#[workflow]
+fn burgle_together(statements: Vec<String>) -> String {
+    match try_together(statements) {
+        Ok(()) => "committed".to_owned(),
+        Err(error) => format!("{}: {error}", error.code().unwrap_or("no code")),
+    }
+}
+
+#[transaction(isolation = "read committed")]
+fn lock_and_wait(table: &str) -> Result<()> {
+    sql::execute(&format!("LOCK TABLE {table}"), params![])?;
+    std::thread::sleep(Duration::from_secs(3600));
+    Ok(())
+}
+
+/// Keeps what others need, and does nothing with it.
+#[workflow]
+fn lock(table: &str) -> String {
+    lock_and_wait(table)
+        .map_or_else(|error| format!("{}: {error}", error.code().unwrap_or("no code")), |()| "kept".to_owned())
+}
+
 /// Takes an error for an answer.
 #[transaction]
 fn try_sql_and_ignore(statement: &str) -> String {

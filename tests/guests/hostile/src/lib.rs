@@ -20,6 +20,15 @@ fn misbehave(how: &str) -> Result<String> {
             }
         }
         "recursion" => Ok(recurse(black_box(DEEP)).to_string()),
+        "printing" => loop {
+            log::warn!("{}", black_box("x".repeat(1000)));
+        },
+        "handles" => {
+            let mut timers = Vec::new();
+            loop {
+                timers.push(wasip2::clocks::monotonic_clock::subscribe_duration(1_000_000_000));
+            }
+        }
         "large frames" => Ok(recurse_with_large_frames(black_box(DEEP)).to_string()),
         _ => bail!("there is no such way: `{how}`"),
     }
@@ -75,6 +84,12 @@ fn calls_bad_communicator(how: &str) -> Result<String> {
 #[get("/bad/{how}")]
 fn bad_handler(how: &str) -> Result<String> {
     misbehave(how)
+}
+
+/// The neighbour: a page with something from the database.
+#[get("/hello/{name}")]
+fn hello(name: &str) -> Result<String> {
+    Ok(format!("hello {name}, {}", look()?))
 }
 
 /// The neighbour: ten steps.
