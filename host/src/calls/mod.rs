@@ -20,7 +20,7 @@ mod transaction;
 mod wasi;
 mod workflow;
 
-pub use gate::{Gate, MAX_PAYLOAD};
+pub use gate::{Gate, MAX_PAYLOAD, Unsettled};
 pub use guest::{CommunicatorCalls, Guest, HandlerCalls, Phase, TicksSinceCall, TransactionCalls};
 pub use interrupt::{Interrupt, WaitFor};
 pub use log::GuestLog;

@@ -23,6 +23,7 @@ mod last_flight;
 mod lease;
 mod migration;
 mod prepare;
+mod progress;
 mod read;
 mod record;
 mod shutdown;

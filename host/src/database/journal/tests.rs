@@ -1,0 +1,199 @@
+//! What a commit of many entries must keep of the promises of each, with a real Postgres.
+
+use std::time::Duration;
+
+use super::*;
+use crate::database::DatabaseUrl;
+use crate::database::claim::Incarnation;
+use crate::database::lease::LeaseConnection;
+use crate::database::test_server::TestServer;
+use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, OperationDigest, StepNumber, WorkflowId};
+
+/// A database of its own, with an executor.
+struct Place {
+    database: Database,
+    incarnation: Incarnation,
+    _lease: LeaseConnection,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let server = TestServer::shared();
+        let name = format!("journal_{}", uuid::Uuid::new_v4().simple());
+        server.connect().await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let database = Database::connect(DatabaseUrl::unix_socket(server.folder(), "postgres", &name)).await.unwrap();
+        database.migrate().await.unwrap();
+        let incarnation = Incarnation::fresh();
+        let lease = LeaseConnection::try_acquire(&database, "e", &incarnation, Duration::from_secs(600)).await.unwrap();
+        let (lease, _) = lease.expect("nobody else is this executor");
+        Self { database, incarnation, _lease: lease }
+    }
+
+    fn run(&self, id: &str) -> NewRun {
+        let arguments = Arguments::from_json(serde_json::json!({ "a": 1 })).unwrap();
+        let app = AppName::parse("shop").unwrap();
+        let version = ComponentDigest::of(b"");
+        NewRun::new(WorkflowId::stored(id), &self.incarnation, "e", (&app, &version), ("buy", arguments, EpochMs(1)))
+    }
+
+    /// Starts runs and returns them.
+    async fn started(&self, journal: &Journal, ids: &[String]) -> Vec<NewRun> {
+        let runs: Vec<NewRun> = ids.iter().map(|id| self.run(id)).collect();
+        let entries = runs.iter().map(|run| Entry::Start(Box::new(run.clone()))).collect();
+        assert!(all(journal, entries).await.iter().all(|landed| *landed == Landed::Written));
+        runs
+    }
+
+    async fn count(&self, query: &str) -> i64 {
+        self.database.client().await.unwrap().query_one(query, &[]).await.unwrap().get(0)
+    }
+}
+
+fn record(run: &NewRun, output: &str) -> NewRecord {
+    NewRecord {
+        claim: run.claim().clone(),
+        app: run.app.clone(),
+        step: StepNumber::stored(1),
+        name: "pay".into(),
+        digest: OperationDigest([7; 8]),
+        result: RecordedResult::Output(output.into()),
+        child: None,
+        started_at: EpochMs(1),
+        completed_at: EpochMs(2),
+    }
+}
+
+fn recorded(run: &NewRun, output: &str) -> Entry {
+    Entry::Record(Box::new(record(run, output)))
+}
+
+fn finished(run: &NewRun) -> Entry {
+    Entry::Finish(Box::new(Finish { claim: run.claim().clone(), outcome: FinalOutcome::Success("1".into()) }))
+}
+
+/// Hands in all entries before the journal gets to write any, as long as a test has one thread.
+async fn all(journal: &Journal, entries: Vec<Entry>) -> Vec<Landed> {
+    let mut tickets = Vec::new();
+    for entry in entries {
+        tickets.push(journal.append(entry).await.unwrap());
+    }
+    let mut landed = Vec::new();
+    for ticket in tickets {
+        landed.push(ticket.durable().await.unwrap());
+    }
+    landed
+}
+
+fn ids(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("run-{n}")).collect()
+}
+
+#[tokio::test]
+async fn what_comes_at_once_shares_a_few_commits() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(300)).await;
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 300);
+    let landed = all(&journal, runs.iter().map(|run| recorded(run, "1")).collect()).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written));
+    assert_eq!(place.count("SELECT count(*) FROM dbos_host.operation_digest").await, 300);
+    let commits = place.count("SELECT count(DISTINCT xmin::text) FROM dbos.operation_outputs").await;
+    assert!(commits < 10, "300 records came in {commits} commits");
+    let landed = all(&journal, runs.iter().map(finished).collect()).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written));
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'").await, 300);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_output WHERE output = '1'").await, 300);
+}
+
+#[tokio::test]
+async fn each_entry_of_a_commit_has_a_fate_of_its_own() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(6)).await;
+    assert_eq!(all(&journal, vec![recorded(&runs[1], "1")]).await, [Landed::Written]);
+    let lost = place.run("run-2");
+    let mut child = place.run("child");
+    child.parent = Some(NewRecord { child: Some(WorkflowId::stored("child")), ..record(&runs[3], "null") });
+    // A child under an id that exists: the parent's record is written, and the child is told to be there.
+    let mut namesake = place.run("run-5");
+    namesake.parent = Some(record(&runs[4], "null"));
+    let mut late = place.run("late");
+    late.executor = "somebody else".into();
+    let landed = all(
+        &journal,
+        vec![
+            recorded(&runs[0], "1"),
+            recorded(&runs[1], "2"),
+            recorded(&lost, "1"),
+            Entry::Start(Box::new(child)),
+            Entry::Start(Box::new(namesake)),
+            Entry::Start(Box::new(place.run("run-5"))),
+            Entry::Start(Box::new(place.run("new"))),
+            Entry::Start(Box::new(late)),
+        ],
+    )
+    .await;
+    assert!(matches!(landed[4], Landed::Refused(_)), "{landed:?}");
+    let mut others = landed.clone();
+    others.remove(4);
+    use Landed::{Exists, NotOwner, Written};
+    assert_eq!(others, [Written, Exists, NotOwner, Written, Exists, Written, NotOwner]);
+    let unchanged = "SELECT count(*) FROM dbos.operation_outputs WHERE workflow_uuid = 'run-1' AND output = '1'";
+    assert_eq!(place.count(unchanged).await, 1, "the first record wins");
+    let of_parents = "SELECT count(*) FROM dbos.operation_outputs WHERE workflow_uuid IN ('run-3', 'run-4')";
+    assert_eq!(place.count(of_parents).await, 2);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE workflow_uuid = 'late'").await, 0);
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_stored_costs_only_itself() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(20)).await;
+    let entries = runs.iter().enumerate();
+    let entries = entries.map(|(n, run)| recorded(run, if n == 7 { "\"\0\"" } else { "1" })).collect();
+    let landed = all(&journal, entries).await;
+    for (n, landed) in landed.iter().enumerate() {
+        assert_eq!(matches!(landed, Landed::Refused(_)), n == 7, "{n}: {landed:?}");
+    }
+    assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs").await, 19);
+}
+
+#[tokio::test]
+async fn the_last_record_and_the_outcome_are_one_commit() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(1)).await;
+    let record = journal.append(recorded(&runs[0], "1")).await.unwrap();
+    let outcome = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&record)).await.unwrap();
+    assert_eq!(record.durable().await, Ok(Landed::Written));
+    assert_eq!(outcome.durable().await, Ok(Landed::Written));
+    let same = "SELECT count(*) FROM dbos.workflow_status s JOIN dbos.operation_outputs o USING (workflow_uuid)
+                 WHERE s.xmin = o.xmin AND s.status = 'SUCCESS'";
+    assert_eq!(place.count(same).await, 1);
+}
+
+#[tokio::test]
+async fn an_outcome_is_not_written_without_the_record_that_it_was_made_from() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(3)).await;
+    assert_eq!(all(&journal, vec![recorded(&runs[0], "first"), recorded(&runs[1], "first")]).await.len(), 2);
+    // In one commit with it, and in a later one.
+    let record = journal.append(recorded(&runs[0], "second")).await.unwrap();
+    let outcome = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&record)).await.unwrap();
+    assert_eq!(record.durable().await, Ok(Landed::Exists));
+    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
+    let record = journal.append(recorded(&runs[1], "second")).await.unwrap();
+    let between = journal.append(recorded(&runs[1], "third")).await.unwrap();
+    let outcome = journal.append_behind(finished(&runs[1]), std::slice::from_ref(&record)).await.unwrap();
+    assert_eq!(between.durable().await, Ok(Landed::Exists));
+    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
+    // And not when the record cannot be stored at all.
+    let record = journal.append(recorded(&runs[2], "\"\0\"")).await.unwrap();
+    let outcome = journal.append_behind(finished(&runs[2]), std::slice::from_ref(&record)).await.unwrap();
+    assert!(matches!(record.durable().await, Ok(Landed::Refused(_))));
+    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 3);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_output").await, 0);
+}
