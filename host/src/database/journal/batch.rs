@@ -13,7 +13,7 @@ use super::{Entry, Pending};
 
 /// Entries in one commit. Between a hundred and a thousand the database writes no more rows in a second, and the wait for
 /// one commit grows.
-const MOST_ENTRIES: usize = 500;
+pub(super) const MOST_ENTRIES: usize = 500;
 
 /// Bytes of payload in one commit, so that a few large results do not keep everybody waiting; one entry may have more.
 const MOST_BYTES: usize = 4 * 1024 * 1024;

@@ -50,9 +50,7 @@ impl Writer {
                 let Some(first) = entries.recv().await else { return };
                 queue.push_back(first);
             }
-            while let Ok(more) = entries.try_recv() {
-                queue.push_back(more);
-            }
+            fill(&mut queue, &mut entries);
             let together = batch::take(&mut queue);
             for pending in &together {
                 failpoint::hit(pending.entry.point(true)).await;
@@ -146,6 +144,15 @@ impl Writer {
     }
 }
 
+/// Moves what waits for its turn to where the next commit is made up, as much as one commit can have. What is beyond it
+/// stays in the channel, whose end those who append must feel.
+fn fill(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) {
+    while queue.len() < batch::MOST_ENTRIES {
+        let Ok(more) = entries.try_recv() else { return };
+        queue.push_back(more);
+    }
+}
+
 /// Tells what became of an entry.
 async fn tell(pending: Pending, landed: Landed) {
     failpoint::hit(pending.entry.point(false)).await;
@@ -222,4 +229,30 @@ impl Session {
 /// never be written, however often it is sent. Everything else is the database's state, which passes.
 fn is_an_entrys_fault(error: &Error) -> bool {
     error.code().is_some_and(|state| state.code().starts_with("22") || state.code().starts_with("54"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fate;
+    use super::*;
+    use crate::database::claim::Claim;
+    use crate::database::finish::{FinalOutcome, Finish};
+    use crate::workflow::WorkflowId;
+
+    #[test]
+    fn those_who_append_feel_that_the_database_is_slow() {
+        let (sender, mut entries) = mpsc::channel(4 * batch::MOST_ENTRIES);
+        for n in 0..4 * batch::MOST_ENTRIES {
+            let claim = Claim::new(WorkflowId::stored(&n.to_string()), "t");
+            let entry = Entry::Finish(Box::new(Finish { claim, outcome: FinalOutcome::Success("1".into()) }));
+            let (answer, _) = tokio::sync::oneshot::channel();
+            sender.try_send(Pending { entry, behind: Vec::new(), answer, fate: Fate::default() }).unwrap();
+        }
+        let mut queue = VecDeque::new();
+        fill(&mut queue, &mut entries);
+        assert_eq!(queue.len(), batch::MOST_ENTRIES);
+        batch::take(&mut queue);
+        fill(&mut queue, &mut entries);
+        assert_eq!((queue.len(), entries.len()), (batch::MOST_ENTRIES, 2 * batch::MOST_ENTRIES));
+    }
 }
