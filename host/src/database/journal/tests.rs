@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::database::DatabaseUrl;
 use crate::database::claim::Incarnation;
-use crate::database::lease::LeaseConnection;
+use crate::database::lease::{LeaseConnection, Renewal};
 use crate::database::test_server::TestServer;
 use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, OperationDigest, StepNumber, WorkflowId};
 
@@ -13,7 +13,8 @@ use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, OperationDig
 struct Place {
     database: Database,
     incarnation: Incarnation,
-    _lease: LeaseConnection,
+    lease: LeaseConnection,
+    name: String,
 }
 
 impl Place {
@@ -26,7 +27,7 @@ impl Place {
         let incarnation = Incarnation::fresh();
         let lease = LeaseConnection::try_acquire(&database, "e", &incarnation, Duration::from_secs(600)).await.unwrap();
         let (lease, _) = lease.expect("nobody else is this executor");
-        Self { database, incarnation, _lease: lease }
+        Self { database, incarnation, lease, name }
     }
 
     fn run(&self, id: &str) -> NewRun {
@@ -42,6 +43,27 @@ impl Place {
         let entries = runs.iter().map(|run| Entry::Start(Box::new(run.clone()))).collect();
         assert!(all(journal, entries).await.iter().all(|landed| *landed == Landed::Written));
         runs
+    }
+
+    /// Waits until `query`, about the whole server, is true: asked from another database, and seen anew each time.
+    async fn until(&self, query: &str) {
+        let client = TestServer::shared().connect().await;
+        let is_true = async || client.query_one(query, &[&self.name]).await.unwrap().get::<_, bool>(0);
+        let seen = async {
+            while !is_true().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), seen).await.expect("it comes to be true");
+    }
+
+    /// Waits until a session of this database waits for a lock.
+    async fn until_a_lock_is_waited_for(&self) {
+        self.until("SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'").await;
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.database.client().await.unwrap().batch_execute(sql).await.unwrap();
     }
 
     async fn count(&self, query: &str) -> i64 {
@@ -151,12 +173,17 @@ async fn an_entry_that_cannot_be_stored_costs_only_itself() {
     let journal = Journal::open(place.database.clone());
     let runs = place.started(&journal, &ids(20)).await;
     let entries = runs.iter().enumerate();
-    let entries = entries.map(|(n, run)| recorded(run, if n == 7 { "\"\0\"" } else { "1" })).collect();
+    let mut entries: Vec<_> = entries.map(|(n, run)| recorded(run, if n == 7 { "\"\0\"" } else { "1" })).collect();
+    // With others of each kind in its commit.
+    let mut child = place.run("child");
+    let parents = place.started(&journal, &["parent".into()]).await;
+    child.parent = Some(NewRecord { child: Some(WorkflowId::stored("child")), ..record(&parents[0], "null") });
+    entries.extend([Entry::Start(Box::new(place.run("new"))), Entry::Start(Box::new(child))]);
     let landed = all(&journal, entries).await;
     for (n, landed) in landed.iter().enumerate() {
         assert_eq!(matches!(landed, Landed::Refused(_)), n == 7, "{n}: {landed:?}");
     }
-    assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs").await, 19);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs").await, 20);
 }
 
 #[tokio::test]
@@ -196,4 +223,21 @@ async fn an_outcome_is_not_written_without_the_record_that_it_was_made_from() {
     assert_eq!(outcome.durable().await, Ok(Landed::Exists));
     assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 3);
     assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_output").await, 0);
+}
+
+#[tokio::test]
+async fn a_run_that_somebody_has_locked_does_not_keep_the_lease_from_being_renewed() {
+    let mut place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(1)).await;
+    let other = place.database.own_client().await.unwrap();
+    other.batch_execute("BEGIN; SELECT 1 FROM dbos.workflow_status FOR UPDATE").await.unwrap();
+    let start = journal.append(Entry::Start(Box::new(place.run("new")))).await.unwrap();
+    let record = journal.append(recorded(&runs[0], "1")).await.unwrap();
+    place.until_a_lock_is_waited_for().await;
+    let renewal = tokio::time::timeout(Duration::from_secs(10), place.lease.renew()).await;
+    assert!(matches!(renewal.expect("the renewal waits for nobody"), Ok(Renewal::Until(_))));
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(start.durable().await, Ok(Landed::Written));
+    assert_eq!(record.durable().await, Ok(Landed::Written));
 }

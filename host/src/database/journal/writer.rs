@@ -203,15 +203,18 @@ impl Session {
         let is_alone = kinds.into_iter().filter(|is_empty| !is_empty).count() == 1;
         let control = async |statement: &str| if is_alone { Ok(()) } else { client.batch_execute(statement).await };
         // `join` polls in the order of its arguments, and each of these sends its messages when it is first polled.
+        // Starts come last: they lock the executor's own row, for which the renewal of its lease would have to wait while
+        // another statement waits for a run that somebody else has locked.
         let writes = join4(
             control("BEGIN ISOLATION LEVEL READ COMMITTED"),
-            start::write(client, &self.starts, &starts),
-            start::write_children(client, &self.starts, (&children, &parents)),
             progress::write(client, &self.progress, &records, &outcomes),
+            start::write_children(client, &self.starts, (&children, &parents)),
+            start::write(client, &self.starts, &starts),
         );
-        let ((begun, starts, children, progress), committed) = join(writes, control("COMMIT")).await;
+        let ((begun, progress, children, starts), committed) = join(writes, control("COMMIT")).await;
         begun?;
-        let (starts, children, progress) = (starts?, children?, progress?);
+        // In the order in which they were sent: what comes behind the one that failed fails because of it.
+        let (progress, children, starts) = (progress?, children?, starts?);
         committed?;
         let landed = together.iter().map(|pending| match &pending.entry {
             Entry::Start(new) => match &new.parent {
