@@ -241,3 +241,51 @@ async fn a_run_that_somebody_has_locked_does_not_keep_the_lease_from_being_renew
     assert_eq!(start.durable().await, Ok(Landed::Written));
     assert_eq!(record.durable().await, Ok(Landed::Written));
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_session_does_not_outlast_it() {
+    let place = Place::new().await;
+    let server = TestServer::shared().connect().await;
+    server
+        .batch_execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", place.name))
+        .await
+        .unwrap();
+    let journal = Journal::open(place.database.clone());
+    let start = journal.append(Entry::Start(Box::new(place.run("a")))).await.unwrap();
+    place.until("SELECT xact_rollback > 0 FROM pg_stat_database WHERE datname = $1").await;
+    server.batch_execute(&format!("ALTER DATABASE {} RESET default_transaction_read_only", place.name)).await.unwrap();
+    let landed = tokio::time::timeout(Duration::from_secs(30), start.durable()).await;
+    assert_eq!(landed.expect("the database can be written to again"), Ok(Landed::Written));
+}
+
+#[tokio::test]
+async fn statements_that_do_not_fit_the_tables_any_more_are_prepared_again() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(2)).await;
+    assert_eq!(all(&journal, vec![recorded(&runs[0], "1")]).await, [Landed::Written]);
+    place.execute("ALTER TABLE dbos.workflow_status ALTER owner_xid TYPE varchar(200)").await;
+    place.execute("ALTER TABLE dbos.operation_outputs ALTER workflow_uuid TYPE varchar(200)").await;
+    let landed = tokio::time::timeout(Duration::from_secs(30), all(&journal, vec![recorded(&runs[1], "1")])).await;
+    assert_eq!(landed.expect("the tables still have what the statements need"), [Landed::Written]);
+}
+
+#[tokio::test]
+async fn a_statement_alone_is_read_committed_whatever_the_database_has_as_its_default() {
+    let place = Place::new().await;
+    let server = TestServer::shared().connect().await;
+    let serializable = "SET default_transaction_isolation = 'serializable'";
+    server.batch_execute(&format!("ALTER DATABASE {} {serializable}", place.name)).await.unwrap();
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(1)).await;
+    let other = place.database.own_client().await.unwrap();
+    let lock = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM dbos.workflow_status FOR UPDATE";
+    other.batch_execute(lock).await.unwrap();
+    let record = journal.append(recorded(&runs[0], "1")).await.unwrap();
+    place.until_a_lock_is_waited_for().await;
+    let locks = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                  WHERE l.mode = 'SIReadLock' AND a.datname = current_database() AND a.wait_event_type = 'Lock'";
+    assert_eq!(place.count(locks).await, 0);
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(record.durable().await, Ok(Landed::Written));
+}

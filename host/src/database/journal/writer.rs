@@ -23,6 +23,14 @@ use crate::workflow::{Code, Failure};
 /// How long one statement of the journal may take before it is cancelled and sent again.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a commit may go without an answer before its connection is given up. A commit has three statements at most,
+/// each of which may wait for a lock for as long as it is let; they share the connection with BEGIN and COMMIT.
+const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(4);
+
+/// How long the server may take to let the journal in and to prepare its statements. Something between may take the
+/// connection and have nothing behind it.
+const OPEN_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
+
 /// The task (lifetime: the process).
 pub(super) struct Writer {
     database: Database,
@@ -99,15 +107,19 @@ impl Writer {
         loop {
             let session = match self.session.take() {
                 Some(session) if !session.client.is_closed() => session,
-                _ => match Session::open(&self.database).await {
-                    Ok(session) => session,
-                    Err(error) => {
+                _ => match tokio::time::timeout(OPEN_TIMEOUT, Session::open(&self.database)).await {
+                    Ok(Ok(session)) => session,
+                    Ok(Err(error)) => {
                         backoff.wait(&error).await;
+                        continue;
+                    }
+                    Err(elapsed) => {
+                        backoff.wait(&elapsed).await;
                         continue;
                     }
                 },
             };
-            let Ok(written) = tokio::time::timeout(STATEMENT_TIMEOUT * 2, session.commit(together)).await else {
+            let Ok(written) = tokio::time::timeout(COMMIT_TIMEOUT, session.commit(together)).await else {
                 // Neither an answer nor the server's own time limit: the connection leads nowhere.
                 tracing::warn!("the database does not answer the journal; it connects anew");
                 lost_answer = true;
@@ -121,17 +133,17 @@ impl Writer {
                 }
                 Err(error) => error,
             };
-            let (lost, is_ours) = (is_connection_lost(&error), is_an_entrys_fault(&error));
+            lost_answer |= is_connection_lost(&error);
+            let is_ours = is_an_entrys_fault(&error);
             let error = DatabaseError::from(error);
-            if lost {
-                lost_answer = true;
-            } else {
-                self.session = Some(session);
-            }
             if is_ours {
+                self.session = Some(session);
                 self.note(lost_answer);
                 return Err(error);
             }
+            // What is wrong may be the session's: a default that it was opened with (read-only, until the disk has room
+            // again), statements that do not fit the tables any more or are gone. So the next try is in a new one.
+            drop(session);
             backoff.wait(&error).await;
         }
     }
@@ -166,11 +178,13 @@ impl Session {
         let client = database.own_client().await?;
         // A lock that somebody holds for hours must not stop every run of this host in silence: the statement is
         // cancelled, the log says so, and it is sent again.
-        // And a commit is a commit only when it is on disk, whatever the role or the database has as its default.
+        // And a commit is a commit only when it is on disk, whatever the role or the database has as its default. The
+        // fence is made for READ COMMITTED, also in a statement that is a transaction by itself.
         // The statements' plans do not depend on what is in the arrays; making them anew each time costs more than they do.
         let timeout = STATEMENT_TIMEOUT.as_millis();
         let settings = format!(
-            "SET statement_timeout = {timeout}; SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan"
+            "SET statement_timeout = {timeout}; SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan;
+             SET default_transaction_isolation = 'read committed'"
         );
         client.batch_execute(&settings).await?;
         let (starts, progress) = (start::prepare(&client).await?, progress::prepare(&client).await?);
@@ -206,7 +220,7 @@ impl Session {
         // Starts come last: they lock the executor's own row, for which the renewal of its lease would have to wait while
         // another statement waits for a run that somebody else has locked.
         let writes = join4(
-            control("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            control("BEGIN"),
             progress::write(client, &self.progress, &records, &outcomes),
             start::write_children(client, &self.starts, (&children, &parents)),
             start::write(client, &self.starts, &starts),
