@@ -14,7 +14,11 @@ use crate::workflow::{RecordedResult, Status, WorkflowId};
 
 // Lock and comparison in the statement that writes. Under READ COMMITTED a waiting lock re-reads the row, so a claim
 // that another host took in the meantime is seen, and nothing is written. Rows are locked in key order, so that two
-// hosts that write for the same runs (one of them a zombie) cannot deadlock.
+// such statements for the same runs (one of them a zombie's) cannot deadlock.
+//
+// Rows are looked for by their key alone, and compared afterwards. A condition on the status would let the planner use
+// an index of what is PENDING, which it takes for small when it looked at a quiet moment, and which has every sleeper.
+// `ending` is put together first: joined inside the UPDATE, each row of `final` was compared with each of `fence`.
 //
 // A record whose key is there already is left alone: the first one wins, and `unwritten` names its run. An outcome is
 // written only for a row that is PENDING and still owned: a run that was cancelled or taken in the meantime keeps what is
@@ -27,12 +31,13 @@ WITH new AS (
 ), final AS (
     SELECT * FROM unnest($12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
       AS f (run, token, status, output, error)
-), fence AS (
-    SELECT s.workflow_uuid, s.owner_xid FROM dbos.workflow_status s
-      WHERE s.workflow_uuid = ANY ($1 || $12) AND s.status = 'PENDING'
-        AND (s.workflow_uuid, s.owner_xid) IN (SELECT run, token FROM new UNION ALL SELECT run, token FROM final)
+), locked AS (
+    SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
+      WHERE s.workflow_uuid = ANY ($1 || $12)
       ORDER BY s.workflow_uuid
-      FOR NO KEY UPDATE OF s
+      FOR NO KEY UPDATE
+), fence AS (
+    SELECT workflow_uuid, owner_xid FROM locked WHERE status = 'PENDING'
 ), record AS (
     INSERT INTO dbos.operation_outputs
         (workflow_uuid, function_id, function_name, output, error, child_workflow_id, started_at_epoch_ms,
@@ -48,13 +53,15 @@ WITH new AS (
 ), unwritten AS (
     SELECT n.run FROM new n
       WHERE NOT EXISTS (SELECT FROM record r WHERE r.workflow_uuid = n.run AND r.function_id = n.step)
+), ending AS MATERIALIZED (
+    SELECT f.run, f.status FROM final f JOIN fence ON fence.workflow_uuid = f.run AND fence.owner_xid = f.token
+     WHERE f.run NOT IN (SELECT run FROM unwritten)
 ), ended AS (
     UPDATE dbos.workflow_status s
-       SET status = f.status, owner_xid = NULL, deduplication_id = NULL,
+       SET status = e.status, owner_xid = NULL, deduplication_id = NULL,
            updated_at = (extract(epoch FROM now()) * 1000)::bigint,
            completed_at = (extract(epoch FROM now()) * 1000)::bigint
-      FROM final f JOIN fence ON fence.workflow_uuid = f.run AND fence.owner_xid = f.token
-     WHERE s.workflow_uuid = f.run AND f.run NOT IN (SELECT run FROM unwritten)
+      FROM ending e WHERE s.workflow_uuid = e.run
       RETURNING s.workflow_uuid
 ), output AS (
     INSERT INTO dbos.workflow_output (workflow_uuid, output, error)

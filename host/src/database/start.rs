@@ -133,18 +133,20 @@ WITH new AS (
                          $9::text[], $10::text[], $11::int4[], $12::int8[], $13::int8[], $14::bytea[])
       AS n (id, name, executor, version, token, app, inputs, created_at, parent, parent_token, step, started_at,
             completed_at, digest)
-), fence AS (
-    SELECT s.workflow_uuid, s.owner_xid FROM dbos.workflow_status s
-      WHERE s.workflow_uuid = ANY ($9) AND s.status = 'PENDING'
-        AND (s.workflow_uuid, s.owner_xid) IN (SELECT parent, parent_token FROM new)
+), locked AS (
+    SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
+      WHERE s.workflow_uuid = ANY ($9)
       ORDER BY s.workflow_uuid
-      FOR NO KEY UPDATE OF s
+      FOR NO KEY UPDATE
+), fence AS (
+    SELECT l.workflow_uuid FROM locked l JOIN new n ON n.parent = l.workflow_uuid AND n.parent_token = l.owner_xid
+      WHERE l.status = 'PENDING'
 ), record AS (
     INSERT INTO dbos.operation_outputs
         (workflow_uuid, function_id, function_name, child_workflow_id, started_at_epoch_ms, completed_at_epoch_ms,
          application_name)
       SELECT n.parent, n.step, n.name, n.id, n.started_at, n.completed_at, n.app
-        FROM new n JOIN fence ON fence.workflow_uuid = n.parent AND fence.owner_xid = n.parent_token
+        FROM new n JOIN fence ON fence.workflow_uuid = n.parent
       ON CONFLICT DO NOTHING
       RETURNING workflow_uuid
 ), digest AS (

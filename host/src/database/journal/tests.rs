@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::writer::Session;
 use super::*;
 use crate::database::DatabaseUrl;
 use crate::database::claim::Incarnation;
@@ -288,4 +289,46 @@ async fn a_statement_alone_is_read_committed_whatever_the_database_has_as_its_de
     assert_eq!(place.count(locks).await, 0);
     other.batch_execute("COMMIT").await.unwrap();
     assert_eq!(record.durable().await, Ok(Landed::Written));
+}
+
+/// What the server plans for the session's statement that has `text` in it.
+async fn plan(session: &Session, text: &str, parameters: usize) -> String {
+    let named = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%unnest%' AND strpos(statement, $1) > 0";
+    let name: String = session.client.query_one(named, &[&text]).await.unwrap().get(0);
+    let explain = format!("EXPLAIN EXECUTE {name}({})", vec!["'{}'"; parameters].join(","));
+    let rows = session.client.query(&explain, &[]).await.unwrap();
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
+    const STATEMENTS: [(&str, usize); 2] = [("parent_token", 14), ("ended", 16)];
+    let place = Place::new().await;
+    let runs = place.started(&Journal::open(place.database.clone()), &ids(1)).await;
+    place.execute("ALTER TABLE dbos.workflow_status SET (autovacuum_enabled = off); ANALYZE").await;
+    let mut session = Session::open(&place.database).await.unwrap();
+    for (text, parameters) in STATEMENTS {
+        let plan = plan(&session, text, parameters).await;
+        assert!(plan.contains("Seq Scan on workflow_status"), "one page is best read from end to end: {plan}");
+    }
+    // Now every run sleeps, which the statistics do not know: an index of what is PENDING looks small, and is not.
+    place
+        .execute(
+            "INSERT INTO dbos.workflow_status (workflow_uuid, status, owner_xid)
+                 SELECT 'sleeper-' || n, 'SUCCESS', n FROM generate_series(1, 50000) n;
+             UPDATE dbos.workflow_status SET status = 'SUCCESS';
+             ANALYZE dbos.workflow_status;
+             UPDATE dbos.workflow_status SET status = 'PENDING'",
+        )
+        .await;
+    session.planned_at = session.planned_at.checked_sub(Duration::from_secs(2)).expect("the machine is up for longer");
+    let (answer, _) = oneshot::channel();
+    let pending = Pending { entry: recorded(&runs[0], "1"), behind: Vec::new(), answer, fate: Fate::default() };
+    assert_eq!(session.commit(&[pending]).await.unwrap(), [Landed::Written]);
+    for (text, parameters) in STATEMENTS {
+        let plan = plan(&session, text, parameters).await;
+        assert!(plan.contains("Index Cond: (workflow_uuid = ANY"), "{plan}");
+        assert!(!plan.contains("Seq Scan on workflow_status") && !plan.contains("status_pending"), "{plan}");
+        assert!(!plan.contains("Join Filter: (fence"), "each outcome is compared with each: {plan}");
+    }
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join4};
 use tokio::sync::mpsc;
@@ -31,6 +31,11 @@ const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(4);
 /// connection and have nothing behind it.
 const OPEN_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
 
+/// How long plans are kept. One that was made for a table of a few rows reads the table from end to end, and goes on to
+/// do so when it has a million: the server looks again when its statistics change, which may take minutes. Making the
+/// plans takes about three milliseconds.
+const PLANS_LAST: Duration = Duration::from_secs(1);
+
 /// The task (lifetime: the process).
 pub(super) struct Writer {
     database: Database,
@@ -39,10 +44,12 @@ pub(super) struct Writer {
 }
 
 /// A connection with the journal's statements.
-struct Session {
-    client: Client,
+pub(super) struct Session {
+    pub(super) client: Client,
     starts: start::Statements,
     progress: Statement,
+    /// When plans were last made, at the earliest.
+    pub(super) planned_at: Instant,
 }
 
 impl Writer {
@@ -105,7 +112,7 @@ impl Writer {
         let mut backoff = Backoff::new("write the journal");
         let mut lost_answer = false;
         loop {
-            let session = match self.session.take() {
+            let mut session = match self.session.take() {
                 Some(session) if !session.client.is_closed() => session,
                 _ => match tokio::time::timeout(OPEN_TIMEOUT, Session::open(&self.database)).await {
                     Ok(Ok(session)) => session,
@@ -174,7 +181,7 @@ async fn tell(pending: Pending, landed: Landed) {
 }
 
 impl Session {
-    async fn open(database: &Database) -> Result<Self, DatabaseError> {
+    pub(super) async fn open(database: &Database) -> Result<Self, DatabaseError> {
         let client = database.own_client().await?;
         // A lock that somebody holds for hours must not stop every run of this host in silence: the statement is
         // cancelled, the log says so, and it is sent again.
@@ -188,14 +195,14 @@ impl Session {
         );
         client.batch_execute(&settings).await?;
         let (starts, progress) = (start::prepare(&client).await?, progress::prepare(&client).await?);
-        Ok(Self { client, starts, progress })
+        Ok(Self { client, starts, progress, planned_at: Instant::now() })
     }
 
     /// Writes the entries in one commit and says what became of each.
     ///
     /// Everything is sent at once. When a statement fails, the transaction is aborted, and the COMMIT behind it rolls
     /// back with an answer that looks like success; so each statement's result is looked at.
-    async fn commit(&self, together: &[Pending]) -> Result<Vec<Landed>, Error> {
+    pub(super) async fn commit(&mut self, together: &[Pending]) -> Result<Vec<Landed>, Error> {
         let (mut starts, mut children, mut parents) = (Vec::new(), Vec::new(), Vec::new());
         let (mut records, mut outcomes) = (Vec::new(), Vec::new());
         for pending in together {
@@ -210,6 +217,10 @@ impl Session {
                 Entry::Record(new) => records.push(&**new),
                 Entry::Finish(new) => outcomes.push(&**new),
             }
+        }
+        if self.planned_at.elapsed() > PLANS_LAST {
+            self.client.batch_execute("DISCARD PLANS").await?;
+            self.planned_at = Instant::now();
         }
         let client = &self.client;
         let kinds = [starts.is_empty(), children.is_empty(), records.is_empty() && outcomes.is_empty()];
