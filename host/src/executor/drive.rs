@@ -166,7 +166,11 @@ impl Executor {
             // The outcome itself cannot be stored. The run cannot end as its code says, and must end somehow.
             Ok(Landed::Refused(failure)) => {
                 settled.map_err(interrupted)?;
-                Err(AttemptEnd::of(FinalOutcome::Error(failure)))
+                match outcome {
+                    // Nor can the reason for that be stored: it would be refused for ever, as fast as the database answers.
+                    FinalOutcome::Error(told) if told.code == failure.code => Err(AttemptEnd::Failed(failure.message)),
+                    _ => Err(AttemptEnd::of(FinalOutcome::Error(failure))),
+                }
             }
             Ok(Landed::Exists) => Err(settled.map_or_else(interrupted, |()| AttemptEnd::Reload)),
             // Those who wait read the row: an outcome whose answer was lost is there, as is one that others wrote.
