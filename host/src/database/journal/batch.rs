@@ -18,19 +18,29 @@ pub(super) const MOST_ENTRIES: usize = 500;
 /// Bytes of payload in one commit, so that a few large results do not keep everybody waiting; one entry may have more.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-/// Takes the entries for the next commit from the front of the queue, in their order; at least one, if there is one.
+/// Takes the entries for the next commit from the queue; at least one, if there is one. Those of one run keep their order.
+/// One that does not go with what is taken waits for the next commit, and what does not touch its runs need not wait with
+/// it: a hundred starts of one id must not make a hundred commits of everybody's entries.
 pub(super) fn take(queue: &mut VecDeque<Pending>) -> Vec<Pending> {
     let mut touched: HashMap<String, Touch> = HashMap::new();
-    let (mut count, mut bytes) = (0, 0);
-    for pending in queue.iter() {
-        bytes += pending.entry.payload_bytes();
-        let fits = count == 0 || (count < MOST_ENTRIES && bytes <= MOST_BYTES);
-        if !fits || !touch(&mut touched, &pending.entry) {
+    let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+    let mut bytes = 0;
+    while let Some(pending) = queue.pop_front() {
+        let fits = taken.is_empty() || bytes + pending.entry.payload_bytes() <= MOST_BYTES;
+        if taken.len() == MOST_ENTRIES || !fits {
+            left.push_back(pending);
             break;
         }
-        count += 1;
+        if touch(&mut touched, &pending.entry) {
+            bytes += pending.entry.payload_bytes();
+            taken.push(pending);
+        } else {
+            left.push_back(pending);
+        }
     }
-    queue.drain(..count).collect()
+    left.append(queue);
+    *queue = left;
+    taken
 }
 
 /// What a run is touched by.
@@ -41,30 +51,22 @@ enum Touch {
     Other,
 }
 
-/// Notes the runs that an entry touches. False: it does not go with what was noted before.
+/// Notes the runs that an entry touches. False: it does not go with what was noted before, nor does what touches its runs
+/// after it.
 fn touch(touched: &mut HashMap<String, Touch>, entry: &Entry) -> bool {
-    let (run, by) = match entry {
-        Entry::Start(new) => (new.claim().run(), Touch::Other),
-        Entry::Record(new) => (new.claim.run(), Touch::Record(new.claim.token().to_owned())),
-        Entry::Finish(new) => (new.claim.run(), Touch::Other),
+    let (run, parent, by) = match entry {
+        Entry::Start(new) => (new.claim().run(), new.parent.as_ref().map(|record| record.claim.run()), Touch::Other),
+        Entry::Record(new) => (new.claim.run(), None, Touch::Record(new.claim.token().to_owned())),
+        Entry::Finish(new) => (new.claim.run(), None, Touch::Other),
     };
-    let parent = match entry {
-        Entry::Start(new) => new.parent.as_ref().map(|record| record.claim.run()),
-        _ => None,
-    };
-    if parent.is_some_and(|parent| touched.contains_key(parent.as_str())) {
-        return false;
-    }
-    let may_follow = match (touched.get(run.as_str()), entry) {
-        (None, _) => true,
+    let goes = match (touched.get(run.as_str()), entry) {
+        (None, _) => parent.is_none_or(|parent| !touched.contains_key(parent.as_str())),
         (Some(Touch::Record(token)), Entry::Finish(new)) => token == new.claim.token(),
         (Some(_), _) => false,
     };
-    if may_follow {
-        touched.insert(run.as_str().to_owned(), by);
-        touched.extend(parent.map(|parent| (parent.as_str().to_owned(), Touch::Other)));
-    }
-    may_follow
+    touched.insert(run.as_str().to_owned(), if goes { by } else { Touch::Other });
+    touched.extend(parent.map(|parent| (parent.as_str().to_owned(), Touch::Other)));
+    goes
 }
 
 #[cfg(test)]
@@ -144,10 +146,18 @@ mod tests {
         assert_eq!(taken(vec![record("a"), finish("a", "another claim")]), [1, 1]);
         assert_eq!(taken(vec![record("a"), record("a")]), [1, 1]);
         assert_eq!(taken(vec![start("a", None), record("a")]), [1, 1]);
-        assert_eq!(taken(vec![start("a", None), start("a", None), record("b")]), [1, 2]);
-        assert_eq!(taken(vec![record("a"), start("b", Some("a")), record("c")]), [1, 2]);
+        assert_eq!(taken(vec![start("a", Some("a")), record("a")]), [1, 1]);
         assert_eq!(taken(vec![start("b", Some("a")), record("a")]), [1, 1]);
         assert_eq!(taken(vec![start("b", Some("a")), start("c", Some("a"))]), [1, 1]);
+    }
+
+    #[test]
+    fn what_must_wait_does_not_make_others_wait() {
+        assert_eq!(taken(vec![start("a", None), start("a", None), record("b")]), [2, 1]);
+        assert_eq!(taken(vec![record("a"), start("b", Some("a")), record("c")]), [2, 1]);
+        // But what touches a run that waits, waits behind it, in its order.
+        assert_eq!(taken(vec![record("a"), start("b", Some("a")), record("b"), finish("a", "t")]), [1, 1, 2]);
+        assert_eq!(taken(vec![record("a"), record("a"), finish("a", "t")]), [1, 2]);
     }
 
     #[test]

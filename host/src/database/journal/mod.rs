@@ -155,7 +155,7 @@ impl Journal {
         Self { sender, lost_answers }
     }
 
-    /// Takes an entry. Entries are written in the order in which they were taken.
+    /// Takes an entry. Entries of one run are written in the order in which they were taken.
     ///
     /// # Errors
     /// When the journal is closed.
