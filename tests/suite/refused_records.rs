@@ -73,3 +73,24 @@ async fn trouble_with_the_record_of_a_communicator_is_not_the_steps_error() {
         world.check_write_tell_write(&run, 1).await;
     }
 }
+
+/// Whatever its reason: nobody knows what a database will not take, with what others have added to its tables.
+#[tokio::test]
+async fn an_outcome_that_is_refused_whatever_it_says_is_tried_again_later_not_at_once() {
+    let world = World::on(TestPostgres::shared()).await;
+    let host = world.host().start().await;
+    for statement in [
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'no outcomes today' USING ERRCODE = '22000'; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON dbos.workflow_output FOR EACH ROW EXECUTE FUNCTION public.refuse()",
+    ] {
+        world.database.execute(statement).await;
+    }
+    host.start_workflow("serializable", "refused", &arguments("refused")).await;
+    host.wait_for_log("no outcomes today").await;
+    host.wait_for_log("the next one begins in").await;
+    world.database.execute("DROP TRIGGER refuse ON dbos.workflow_output").await;
+    let reply = host.run_workflow("serializable", "refused", &arguments("refused")).await.unwrap();
+    assert_eq!((reply.status, reply.json()), (200, json!(1)), "{reply:?}");
+    assert_eq!(world.effects("refused").await, ["only"]);
+}

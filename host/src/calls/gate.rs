@@ -80,13 +80,14 @@ impl Gate {
         self.history.next_step().get() - 1
     }
 
-    /// The guest has returned. When this returns, every record of the run is durable and none was left unasked for.
+    /// The guest has returned, and no record was left unasked for. What is open still must be settled with the outcome:
+    /// the last record and the outcome share a commit.
     ///
     /// # Errors
     /// When the instance must be given up after all.
-    pub async fn finish(&mut self) -> Result<(), Interrupt> {
+    pub fn finish(&mut self) -> Result<Unsettled, Interrupt> {
         self.history.finish()?;
-        self.settle().await
+        Ok(Unsettled { tickets: std::mem::take(&mut self.open), log: Some(self.log.clone()) })
     }
 
     /// Takes the next number for `operation`.
@@ -103,22 +104,7 @@ impl Gate {
     /// # Errors
     /// When the instance must be given up.
     pub async fn settle(&mut self) -> Result<(), Interrupt> {
-        for ticket in std::mem::take(&mut self.open) {
-            self.check(ticket.durable().await)?;
-        }
-        self.log.settled();
-        Ok(())
-    }
-
-    fn check(&self, landed: Result<Landed, crate::database::JournalClosed>) -> Result<(), Interrupt> {
-        match landed {
-            Ok(Landed::Written) => Ok(()),
-            Ok(Landed::Exists) => Err(Interrupt::Reload),
-            Ok(Landed::NotOwner) => Err(Interrupt::Lost),
-            // The result was shown and cannot be recorded: nobody can go on from here, in this instance or the next.
-            Ok(Landed::Refused(failure)) => Err(Interrupt::Forbidden(failure)),
-            Err(_closed) => Err(Interrupt::ShuttingDown),
-        }
+        Unsettled { tickets: std::mem::take(&mut self.open), log: Some(self.log.clone()) }.settle().await
     }
 
     /// Everything that must be true before an effect begins.
@@ -277,7 +263,7 @@ impl Gate {
         match self.services.start_child(new).await {
             // There is a run under the chosen id already: this is the handle of the first one.
             Ok(Landed::Refused(_)) => {}
-            other => self.check(other)?,
+            other => check(other)?,
         }
         self.time.deliver(created_at);
         failpoint::hit("gate.before_answer").await;
@@ -326,6 +312,45 @@ impl Gate {
         self.time.deliver(completed_at);
         failpoint::hit("gate.before_answer").await;
         Ok(answer(result))
+    }
+}
+
+/// What a guest has seen or said that is not known to be durable yet.
+#[derive(Debug, Default)]
+pub struct Unsettled {
+    tickets: Vec<Ticket>,
+    log: Option<GuestLog>,
+}
+
+impl Unsettled {
+    /// The records behind it.
+    pub fn tickets(&self) -> &[Ticket] {
+        &self.tickets
+    }
+
+    /// Waits until every record is durable; then what was said is printed.
+    ///
+    /// # Errors
+    /// When one is not: the instance must be given up.
+    pub async fn settle(mut self) -> Result<(), Interrupt> {
+        for ticket in std::mem::take(&mut self.tickets) {
+            check(ticket.durable().await)?;
+        }
+        if let Some(log) = &self.log {
+            log.settled();
+        }
+        Ok(())
+    }
+}
+
+fn check(landed: Result<Landed, crate::database::JournalClosed>) -> Result<(), Interrupt> {
+    match landed {
+        Ok(Landed::Written) => Ok(()),
+        Ok(Landed::Exists) => Err(Interrupt::Reload),
+        Ok(Landed::NotOwner) => Err(Interrupt::Lost),
+        // The result was shown and cannot be recorded: nobody can go on from here, in this instance or the next.
+        Ok(Landed::Refused(failure)) => Err(Interrupt::Forbidden(failure)),
+        Err(_closed) => Err(Interrupt::ShuttingDown),
     }
 }
 

@@ -22,7 +22,7 @@ mod transaction;
 mod wasi;
 mod workflow;
 
-pub use gate::{Gate, MAX_PAYLOAD};
+pub use gate::{Gate, MAX_PAYLOAD, Unsettled};
 pub use guest::{CommunicatorCalls, Guest, HandlerCalls, MAX_HEADERS, Phase, TransactionCalls};
 pub use interrupt::{Interrupt, WaitFor};
 pub use log::{AppLog, GuestLog};

@@ -28,11 +28,13 @@ pub struct Attempt {
     pub started_at: EpochMs,
 }
 
+// The row is looked for by its key alone and compared afterwards, as the journal does: an index of what is PENDING has
+// every sleeper in it.
 const ATTEMPT: &str = "
-WITH fence AS (
-    SELECT workflow_uuid FROM dbos.workflow_status
-      WHERE workflow_uuid = $1 AND owner_xid = $2 AND status = 'PENDING'
-      FOR NO KEY UPDATE
+WITH locked AS (
+    SELECT workflow_uuid, owner_xid, status FROM dbos.workflow_status WHERE workflow_uuid = $1 FOR NO KEY UPDATE
+), fence AS (
+    SELECT workflow_uuid FROM locked WHERE owner_xid = $2 AND status = 'PENDING'
 ), progress AS (
     SELECT coalesce((SELECT max(function_id) FROM dbos.operation_outputs WHERE workflow_uuid = $1), 0) AS records,
            coalesce((SELECT records FROM dbos_host.attempt WHERE workflow_uuid = $1), 0) AS before

@@ -29,6 +29,7 @@ mod lease;
 mod lost;
 mod migration;
 mod prepare;
+mod progress;
 mod read;
 mod record;
 mod resume;

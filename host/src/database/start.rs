@@ -1,10 +1,14 @@
 //! Starting a run: its row and its input, and with a child the parent's record of it.
 
-use tokio_postgres::Client;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio_postgres::{Client, Statement};
 
 use super::claim::{Claim, Incarnation};
 use super::error::DatabaseError;
 use super::journal::Landed;
+use super::progress::column;
 use super::record::NewRecord;
 use crate::workflow::{AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, WorkflowId};
 
@@ -23,6 +27,8 @@ pub struct NewRun {
     pub executor: String,
     /// Its arguments.
     pub arguments: Arguments,
+    /// The same as they are stored.
+    inputs: Arc<str>,
     /// When it is created: where its workflow time starts, now and in every replay.
     pub created_at: EpochMs,
     /// The run that started it, with the parent's record of the start: both are one write.
@@ -42,6 +48,7 @@ impl NewRun {
         let claim = Claim::new(id, &incarnation.token());
         let (app, version) = (app.clone(), version.clone());
         let incarnation = incarnation.clone();
+        let inputs = arguments.to_stored().into();
         Self {
             claim,
             incarnation,
@@ -50,6 +57,7 @@ impl NewRun {
             version,
             executor: executor.into(),
             arguments,
+            inputs,
             created_at,
             parent: None,
         }
@@ -59,6 +67,11 @@ impl NewRun {
     #[must_use]
     pub fn claim(&self) -> &Claim {
         &self.claim
+    }
+
+    /// The size of the stored arguments, in bytes.
+    pub(super) fn input_bytes(&self) -> usize {
+        self.inputs.len()
     }
 }
 
@@ -83,116 +96,202 @@ pub struct Existing {
 // looks for. So the executor must still be this incarnation, and its row is locked: who becomes it next waits for the
 // start, and finds the run at its first look.
 const START: &str = "
-WITH self AS (
-    SELECT 1 FROM dbos_host.executor WHERE executor_id = $3 AND incarnation = $9 FOR SHARE
+WITH new AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
+                         $9::text[])
+      AS n (id, name, executor, version, token, app, inputs, created_at, incarnation)
+), self AS (
+    SELECT executor_id, incarnation FROM dbos_host.executor
+      WHERE (executor_id, incarnation) IN (SELECT executor, incarnation FROM new)
+      ORDER BY executor_id
+      FOR SHARE
 ), created AS (
     INSERT INTO dbos.workflow_status
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
          owner_xid, creator_xid, serialization, application_name, created_at)
-      SELECT $1, 'PENDING', $2, $3, $4, '', 1, 0, $5, $5, 'portable_json', $6, $8 FROM self
+      SELECT n.id, 'PENDING', n.name, n.executor, n.version, '', 1, 0, n.token, n.token, 'portable_json', n.app,
+             n.created_at
+        FROM new n JOIN self ON self.executor_id = n.executor AND self.incarnation = n.incarnation
+       ORDER BY n.id
       ON CONFLICT (workflow_uuid) DO NOTHING
       RETURNING workflow_uuid
 ), input AS (
-    INSERT INTO dbos.workflow_input (workflow_uuid, inputs) SELECT workflow_uuid, $7 FROM created
+    INSERT INTO dbos.workflow_input (workflow_uuid, inputs)
+      SELECT n.id, n.inputs FROM new n JOIN created ON created.workflow_uuid = n.id
       ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs
 ), leftover AS (
     DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
 )
-SELECT (SELECT count(*) FROM self) > 0, (SELECT count(*) FROM created) > 0";
+SELECT 'self ' || incarnation, executor_id FROM self UNION ALL SELECT 'created', workflow_uuid FROM created";
 
-// The parent's row is locked and its owner compared first; without it nothing is written. The child's row and the
+// The parents' rows are locked and their owners compared first; without that nothing is written. A child's row and its
 // parent's record are one statement, so neither can be without the other. A child under an id that exists already (the
 // caller chose it) is not started again, but the record is written: the parent got the handle of the first run.
-const START_CHILD: &str = "
-WITH fence AS (
-    SELECT workflow_uuid FROM dbos.workflow_status
-      WHERE workflow_uuid = $8 AND owner_xid = $9 AND status = 'PENDING'
+const START_CHILDREN: &str = "
+WITH new AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
+                         $9::text[], $10::text[], $11::int4[], $12::int8[], $13::int8[], $14::bytea[])
+      AS n (id, name, executor, version, token, app, inputs, created_at, parent, parent_token, step, started_at,
+            completed_at, digest)
+), locked AS (
+    SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
+      WHERE s.workflow_uuid = ANY ($9)
+      ORDER BY s.workflow_uuid
       FOR NO KEY UPDATE
+), fence AS (
+    SELECT l.workflow_uuid FROM locked l JOIN new n ON n.parent = l.workflow_uuid AND n.parent_token = l.owner_xid
+      WHERE l.status = 'PENDING'
 ), record AS (
     INSERT INTO dbos.operation_outputs
         (workflow_uuid, function_id, function_name, child_workflow_id, started_at_epoch_ms, completed_at_epoch_ms,
          application_name)
-      SELECT workflow_uuid, $10, $2, $1, $11, $12, $6 FROM fence
+      SELECT n.parent, n.step, n.name, n.id, n.started_at, n.completed_at, n.app
+        FROM new n JOIN fence ON fence.workflow_uuid = n.parent
       ON CONFLICT DO NOTHING
       RETURNING workflow_uuid
 ), digest AS (
     INSERT INTO dbos_host.operation_digest (workflow_uuid, function_id, digest)
-      SELECT workflow_uuid, $10, $13 FROM record
+      SELECT n.parent, n.step, n.digest FROM new n JOIN record ON record.workflow_uuid = n.parent
       ON CONFLICT (workflow_uuid, function_id) DO UPDATE SET digest = EXCLUDED.digest
 ), created AS (
     INSERT INTO dbos.workflow_status
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
          owner_xid, creator_xid, serialization, parent_workflow_id, application_name, created_at)
-      SELECT $1, 'PENDING', $2, $3, $4, '', 1, 0, $5, $5, 'portable_json', $8, $6, $12 FROM record
+      SELECT n.id, 'PENDING', n.name, n.executor, n.version, '', 1, 0, n.token, n.token, 'portable_json', n.parent, n.app,
+             n.created_at
+        FROM new n JOIN record ON record.workflow_uuid = n.parent
+       ORDER BY n.id
       ON CONFLICT (workflow_uuid) DO NOTHING
       RETURNING workflow_uuid
 ), input AS (
-    INSERT INTO dbos.workflow_input (workflow_uuid, inputs) SELECT workflow_uuid, $7 FROM created
+    INSERT INTO dbos.workflow_input (workflow_uuid, inputs)
+      SELECT n.id, n.inputs FROM new n JOIN created ON created.workflow_uuid = n.id
       ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs
 ), leftover AS (
     DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
 )
-SELECT (SELECT count(*) FROM fence) > 0, (SELECT count(*) FROM record) > 0, (SELECT count(*) FROM created) > 0";
+SELECT 'fence', workflow_uuid FROM fence UNION ALL SELECT 'record', workflow_uuid FROM record
+UNION ALL SELECT 'created', workflow_uuid FROM created";
 
-/// Writes a start. When it returns [`Landed::Written`], the run exists durably, owned by this host, with its input.
-/// [`Landed::Exists`]: a row with this id was there; for a child, the parent's record of it is written nevertheless
-/// unless it existed too.
-pub(super) async fn write(client: &Client, new: &NewRun) -> Result<Landed, tokio_postgres::Error> {
-    let (id, token) = (new.claim.run().as_str(), new.claim.token());
-    let inputs = new.arguments.to_stored();
-    let Some(parent) = &new.parent else {
-        let row = client
-            .query_one(
-                START,
-                &[
-                    &id,
-                    &new.name,
-                    &new.executor,
-                    &new.version.as_str(),
-                    &token,
-                    &new.app.as_str(),
-                    &inputs,
-                    &new.created_at.0,
-                    &new.incarnation.as_str(),
-                ],
-            )
-            .await?;
-        return Ok(match (row.get(0), row.get(1)) {
-            (false, _) => Landed::NotOwner,
-            (true, true) => Landed::Written,
-            (true, false) => Landed::Exists,
-        });
-    };
-    let row = client
-        .query_one(
-            START_CHILD,
+/// The two statements, prepared for a connection.
+#[derive(Debug)]
+pub(super) struct Statements {
+    start: Statement,
+    children: Statement,
+}
+
+/// Prepares the statements for a connection.
+pub(super) async fn prepare(client: &Client) -> Result<Statements, tokio_postgres::Error> {
+    Ok(Statements { start: client.prepare(START).await?, children: client.prepare(START_CHILDREN).await? })
+}
+
+/// Names that a statement answers with, by what they are the names of.
+type Named = HashSet<(String, String)>;
+
+/// What became of starts without a parent.
+#[derive(Debug, Default)]
+pub(super) struct Starts(Named);
+
+impl Starts {
+    /// [`Landed::Written`]: the run exists durably, owned by this host, with its input. [`Landed::Exists`]: a row with
+    /// this id was there.
+    pub(super) fn of(&self, new: &NewRun) -> Landed {
+        let named = |what: &str, name: &str| self.0.contains(&(what.to_owned(), name.to_owned()));
+        if named("created", new.claim.run().as_str()) {
+            Landed::Written
+        } else if named(&format!("self {}", new.incarnation), &new.executor) {
+            Landed::Exists
+        } else {
+            Landed::NotOwner
+        }
+    }
+}
+
+/// What became of starts of children.
+#[derive(Debug, Default)]
+pub(super) struct Children(Named);
+
+impl Children {
+    /// As [`Starts::of`]; where a row with the child's id was there, the parent's record of it is written nevertheless
+    /// ([`Landed::Refused`]), unless it existed too.
+    pub(super) fn of(&self, new: &NewRun, parent: &NewRecord) -> Landed {
+        let named = |what: &str, run: &WorkflowId| self.0.contains(&(what.to_owned(), run.to_string()));
+        if !named("fence", parent.claim.run()) {
+            Landed::NotOwner
+        } else if !named("record", parent.claim.run()) {
+            Landed::Exists
+        } else if named("created", new.claim.run()) {
+            Landed::Written
+        } else {
+            let text = format!("the workflow `{}` exists already", new.claim.run());
+            Landed::Refused(Failure::new("Error", Code("workflow_exists"), text))
+        }
+    }
+}
+
+/// Writes starts without a parent. No two have the same id.
+pub(super) async fn write(
+    client: &Client,
+    statements: &Statements,
+    new: &[&NewRun],
+) -> Result<Starts, tokio_postgres::Error> {
+    if new.is_empty() {
+        return Ok(Starts::default());
+    }
+    let rows = client
+        .query(
+            &statements.start,
             &[
-                &id,
-                &new.name,
-                &new.executor,
-                &new.version.as_str(),
-                &token,
-                &new.app.as_str(),
-                &inputs,
-                &parent.claim.run().as_str(),
-                &parent.claim.token(),
-                &parent.step.get(),
-                &parent.started_at.0,
-                &parent.completed_at.0,
-                &parent.digest.0.as_slice(),
+                &column(new, |new| new.claim.run().as_str()),
+                &column(new, |new| new.name.as_str()),
+                &column(new, |new| new.executor.as_str()),
+                &column(new, |new| new.version.as_str()),
+                &column(new, |new| new.claim.token()),
+                &column(new, |new| new.app.as_str()),
+                &column(new, |new| &*new.inputs),
+                &column(new, |new| new.created_at.0),
+                &column(new, |new| new.incarnation.as_str()),
             ],
         )
         .await?;
-    Ok(match (row.get(0), row.get(1), row.get(2)) {
-        (false, _, _) => Landed::NotOwner,
-        (true, true, true) => Landed::Written,
-        (true, true, false) => Landed::Refused(Failure::new(
-            "Error",
-            Code("workflow_exists"),
-            format!("the workflow `{id}` exists already"),
-        )),
-        (true, false, _) => Landed::Exists,
-    })
+    Ok(Starts(named(&rows)))
+}
+
+/// Writes starts of children, each with its parent's record. No two have the same id or the same parent.
+pub(super) async fn write_children(
+    client: &Client,
+    statements: &Statements,
+    (new, parents): (&[&NewRun], &[&NewRecord]),
+) -> Result<Children, tokio_postgres::Error> {
+    if new.is_empty() {
+        return Ok(Children::default());
+    }
+    let rows = client
+        .query(
+            &statements.children,
+            &[
+                &column(new, |new| new.claim.run().as_str()),
+                &column(new, |new| new.name.as_str()),
+                &column(new, |new| new.executor.as_str()),
+                &column(new, |new| new.version.as_str()),
+                &column(new, |new| new.claim.token()),
+                &column(new, |new| new.app.as_str()),
+                &column(new, |new| &*new.inputs),
+                &column(new, |new| new.created_at.0),
+                &column(parents, |parent| parent.claim.run().as_str()),
+                &column(parents, |parent| parent.claim.token()),
+                &column(parents, |parent| parent.step.get()),
+                &column(parents, |parent| parent.started_at.0),
+                &column(parents, |parent| parent.completed_at.0),
+                &column(parents, |parent| parent.digest.0.as_slice()),
+            ],
+        )
+        .await?;
+    Ok(Children(named(&rows)))
+}
+
+fn named(rows: &[tokio_postgres::Row]) -> Named {
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 /// Reads the row that a start met. `None` when it is gone again (deleted by an operator).

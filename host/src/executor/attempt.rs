@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::app::ComponentError;
 use super::drive::too_many_attempts;
 use super::{App, Executor};
-use crate::calls::{Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, WaitFor};
+use crate::calls::{Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, Unsettled, WaitFor};
 use crate::database::{Attempt, Backoff, Claim, FinalOutcome, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
@@ -62,8 +62,8 @@ impl Prepared {
 
 /// How an attempt ended.
 pub(super) enum AttemptEnd {
-    /// The run has this outcome, and every record of it is durable.
-    Finished(FinalOutcome),
+    /// The run has this outcome, to be written with what is not settled yet.
+    Finished(FinalOutcome, Unsettled),
     /// Replay at once.
     Reload,
     /// Replay when this has come.
@@ -76,11 +76,18 @@ pub(super) enum AttemptEnd {
     ShuttingDown,
 }
 
+impl AttemptEnd {
+    /// An outcome that no instance has been needed for, or that comes after everything it had is settled.
+    pub(super) fn of(outcome: FinalOutcome) -> Self {
+        Self::Finished(outcome, Unsettled::default())
+    }
+}
+
 impl Executor {
     /// Runs an instance of the workflow to its end.
     pub(super) async fn attempt(&self, claim: &Claim, prepared: Prepared) -> AttemptEnd {
         if prepared.attempts > self.limits.attempts.saturating_add(1) {
-            return AttemptEnd::Finished(FinalOutcome::DeadLetter(too_many_attempts(self.limits.attempts)));
+            return AttemptEnd::of(FinalOutcome::DeadLetter(too_many_attempts(self.limits.attempts)));
         }
         let (Some(name), Some(version)) = (&prepared.app, &prepared.version) else {
             return AttemptEnd::Failed("its row names no app or no component".into());
@@ -113,11 +120,11 @@ impl Executor {
     ) -> AttemptEnd {
         let Some(entry) = component.manifest().workflow(&prepared.name) else {
             let text = format!("the component has no workflow `{}`", prepared.name);
-            return AttemptEnd::Finished(FinalOutcome::Error(Failure::new("Error", Code("unknown_workflow"), text)));
+            return AttemptEnd::of(FinalOutcome::Error(Failure::new("Error", Code("unknown_workflow"), text)));
         };
         let arguments = match arguments(prepared.input, &entry.parameters) {
             Ok(arguments) => arguments,
-            Err(failure) => return AttemptEnd::Finished(FinalOutcome::Error(failure)),
+            Err(failure) => return AttemptEnd::of(FinalOutcome::Error(failure)),
         };
         let log = GuestLog::new(app.log(), Some(claim.run())).showing_replayed(self.show_replayed_logs);
         let time = WorkflowTime::starting_at(prepared.started_at);
@@ -138,7 +145,7 @@ impl Executor {
             GuestEnd::Broken(text) => return failed(&mut instance, text).await,
         };
         let gate = instance.guest().gate().expect("a workflow's instance has a gate");
-        finish(gate, outcome).await
+        finish(gate, outcome)
     }
 
     /// A workflow of one step has no code of its own: the step is all of it.
@@ -152,11 +159,11 @@ impl Executor {
     ) -> AttemptEnd {
         let Some(entry) = component.manifest().step(step) else {
             let text = format!("the component has no step `{step}`");
-            return AttemptEnd::Finished(FinalOutcome::Error(Failure::new("Error", Code("unknown_step"), text)));
+            return AttemptEnd::of(FinalOutcome::Error(Failure::new("Error", Code("unknown_step"), text)));
         };
         let arguments = match arguments(prepared.input, &entry.parameters) {
             Ok(arguments) => arguments,
-            Err(failure) => return AttemptEnd::Finished(FinalOutcome::Error(failure)),
+            Err(failure) => return AttemptEnd::of(FinalOutcome::Error(failure)),
         };
         let kind = match entry.kind {
             StepKind::Transaction { .. } => OperationKind::Transaction,
@@ -170,7 +177,7 @@ impl Executor {
             Ok(Err(failure)) => FinalOutcome::Error(failure),
             Err(interrupt) => return interrupted(interrupt),
         };
-        finish(&mut gate, outcome).await
+        finish(&mut gate, outcome)
     }
 
     fn gate(
@@ -203,22 +210,23 @@ async fn failed(instance: &mut Instance, reason: String) -> AttemptEnd {
     }
 }
 
-async fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd {
-    match gate.finish().await {
-        Ok(()) => AttemptEnd::Finished(outcome),
+fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd {
+    match gate.finish() {
+        Ok(unsettled) => AttemptEnd::Finished(outcome, unsettled),
         Err(interrupt) => interrupted(interrupt),
     }
 }
 
-fn interrupted(interrupt: Interrupt) -> AttemptEnd {
+/// What an interrupt means for the attempt.
+pub(super) fn interrupted(interrupt: Interrupt) -> AttemptEnd {
     match interrupt {
         Interrupt::Suspended(wait) => AttemptEnd::Waits(wait),
         Interrupt::Reload => AttemptEnd::Reload,
         Interrupt::Lost => AttemptEnd::Lost,
         Interrupt::ShuttingDown => AttemptEnd::ShuttingDown,
-        Interrupt::Diverged(divergence) => AttemptEnd::Finished(FinalOutcome::DeadLetter(divergence.to_failure())),
+        Interrupt::Diverged(divergence) => AttemptEnd::of(FinalOutcome::DeadLetter(divergence.to_failure())),
         Interrupt::Unavailable(_) => AttemptEnd::Failed(interrupt.to_string()),
-        Interrupt::Forbidden(failure) => AttemptEnd::Finished(FinalOutcome::Error(failure)),
+        Interrupt::Forbidden(failure) => AttemptEnd::of(FinalOutcome::Error(failure)),
         Interrupt::RunAgain => AttemptEnd::Failed("a transaction's interrupt reached its workflow".into()),
     }
 }

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::Executor;
-use super::attempt::{AttemptEnd, Prepared};
+use super::attempt::{AttemptEnd, Prepared, interrupted};
 use super::registry::Driven;
-use crate::calls::WaitFor;
+use crate::calls::{Unsettled, WaitFor};
 use crate::database::{Backoff, Claim, Entry, FinalOutcome, Finish, Landed, NewRun, Outcome, TakenRun};
 use crate::failpoint;
 use crate::workflow::{AttemptBackoff, Code, Failure, Status};
@@ -104,11 +104,17 @@ impl Executor {
             };
             driven.counted(true);
             let attempts = prepared.attempts;
-            let end = self.attempt(&claim, prepared).await;
+            let mut end = self.attempt(&claim, prepared).await;
             // The instance is gone; so is its slot, before any waiting.
             drop(slot);
+            while let AttemptEnd::Finished(outcome, unsettled) = end {
+                end = match self.finish(&claim, outcome, unsettled).await {
+                    Ok(outcome) => return driven.ended(outcome),
+                    Err(end) => end,
+                };
+            }
             match end {
-                AttemptEnd::Finished(outcome) => return self.finish(claim, driven, outcome).await,
+                AttemptEnd::Finished(..) => unreachable!("every outcome has been written or has become another end"),
                 AttemptEnd::Reload => {}
                 AttemptEnd::Lost => return self.lost(&claim),
                 AttemptEnd::ShuttingDown => return driven.interrupted(),
@@ -145,32 +151,35 @@ impl Executor {
         tracing::info!(workflow = %claim.run(), "this host does not own the workflow any more");
     }
 
-    /// Writes the outcome. When somebody else has ended or taken the run, what is recorded stands.
-    async fn finish(&self, claim: Claim, driven: Driven, outcome: FinalOutcome) {
+    /// Writes the outcome, together with what is open behind it. When somebody else has ended or taken the run, what is
+    /// recorded stands.
+    async fn finish(&self, claim: &Claim, outcome: FinalOutcome, unsettled: Unsettled) -> Result<Outcome, AttemptEnd> {
         failpoint::hit("finish.before_append").await;
         let entry = Entry::Finish(Box::new(Finish { claim: claim.clone(), outcome: outcome.clone() }));
-        let landed = match self.journal.append(entry).await {
+        let landed = match self.journal.append_behind(entry, unsettled.tickets()).await {
             Ok(ticket) => ticket.durable().await,
             Err(closed) => Err(closed),
         };
+        // The fates of the records are known by now, as the outcome's is.
+        let settled = unsettled.settle().await;
         match landed {
             Ok(Landed::Written) => {
                 tracing::debug!(workflow = %claim.run(), "the workflow has ended");
-                driven.ended(told(outcome));
+                Ok(told(outcome))
             }
+            // The outcome itself cannot be stored. The run cannot end as its code says, and must end somehow.
             Ok(Landed::Refused(failure)) => {
-                // The outcome itself cannot be stored. The run cannot end as its code says, and must end somehow.
-                let outcome = FinalOutcome::Error(failure);
-                let entry = Entry::Finish(Box::new(Finish { claim, outcome: outcome.clone() }));
-                if let Ok(ticket) = self.journal.append(entry).await
-                    && ticket.durable().await == Ok(Landed::Written)
-                {
-                    driven.ended(told(outcome));
+                settled.map_err(interrupted)?;
+                match outcome {
+                    // Nor can the reason for that be stored: it would be refused for ever, as fast as the database answers.
+                    FinalOutcome::Error(told) if told.code == failure.code => Err(AttemptEnd::Failed(failure.message)),
+                    _ => Err(AttemptEnd::of(FinalOutcome::Error(failure))),
                 }
             }
+            Ok(Landed::Exists) => Err(settled.map_or_else(interrupted, |()| AttemptEnd::Reload)),
             // Those who wait read the row: an outcome whose answer was lost is there, as is one that others wrote.
-            Ok(Landed::NotOwner | Landed::Exists) => self.lost(&claim),
-            Err(_closed) => {}
+            Ok(Landed::NotOwner) => Err(AttemptEnd::Lost),
+            Err(_closed) => Err(AttemptEnd::ShuttingDown),
         }
     }
 

@@ -1,0 +1,170 @@
+//! Which entries share a commit.
+//!
+//! Problem: in one commit, all statements succeed or none, and they do not run in the order in which the entries came. So
+//! entries may share one only if none of them depends on what becomes of another. That is so when no two of them touch
+//! the same run; and the one exception that is worth it, a run's last record with its outcome, is decided by the very
+//! statement that writes both.
+//!
+//! This module must not know SQL or what waits for the entries: it looks at runs and sizes.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{Entry, Pending};
+
+/// Entries in one commit. Between a hundred and a thousand the database writes no more rows in a second, and the wait for
+/// one commit grows.
+pub(super) const MOST_ENTRIES: usize = 500;
+
+/// Bytes of payload in one commit, so that a few large results do not keep everybody waiting; one entry may have more.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// Takes the entries for the next commit from the queue; at least one, if there is one. Those of one run keep their order.
+/// One that does not go with what is taken waits for the next commit, and what does not touch its runs need not wait with
+/// it: a hundred starts of one id must not make a hundred commits of everybody's entries.
+pub(super) fn take(queue: &mut VecDeque<Pending>) -> Vec<Pending> {
+    let mut touched: HashMap<String, Touch> = HashMap::new();
+    let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+    let mut bytes = 0;
+    while let Some(pending) = queue.pop_front() {
+        let fits = taken.is_empty() || bytes + pending.entry.payload_bytes() <= MOST_BYTES;
+        if taken.len() == MOST_ENTRIES || !fits {
+            left.push_back(pending);
+            break;
+        }
+        if touch(&mut touched, &pending.entry) {
+            bytes += pending.entry.payload_bytes();
+            taken.push(pending);
+        } else {
+            left.push_back(pending);
+        }
+    }
+    left.append(queue);
+    *queue = left;
+    taken
+}
+
+/// What a run is touched by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Touch {
+    /// A record under the claim with this token.
+    Record(String),
+    Other,
+}
+
+/// Notes the runs that an entry touches. False: it does not go with what was noted before, nor does what touches its runs
+/// after it.
+fn touch(touched: &mut HashMap<String, Touch>, entry: &Entry) -> bool {
+    let (run, parent, by) = match entry {
+        Entry::Start(new) => (new.claim().run(), new.parent.as_ref().map(|record| record.claim.run()), Touch::Other),
+        Entry::Record(new) => (new.claim.run(), None, Touch::Record(new.claim.token().to_owned())),
+        Entry::Finish(new) => (new.claim.run(), None, Touch::Other),
+    };
+    let goes = match (touched.get(run.as_str()), entry) {
+        (None, _) => parent.is_none_or(|parent| !touched.contains_key(parent.as_str())),
+        (Some(Touch::Record(token)), Entry::Finish(new)) => token == new.claim.token(),
+        (Some(_), _) => false,
+    };
+    touched.insert(run.as_str().to_owned(), if goes { by } else { Touch::Other });
+    touched.extend(parent.map(|parent| (parent.as_str().to_owned(), Touch::Other)));
+    goes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fate;
+    use super::*;
+    use crate::database::claim::{Claim, Incarnation};
+    use crate::database::finish::{FinalOutcome, Finish};
+    use crate::database::record::NewRecord;
+    use crate::database::start::NewRun;
+    use crate::workflow::{
+        AppName, Arguments, ComponentDigest, EpochMs, OperationDigest, RecordedResult, StepNumber, WorkflowId,
+    };
+
+    fn claim(run: &str, token: &str) -> Claim {
+        Claim::new(WorkflowId::stored(run), token)
+    }
+
+    fn record_of(run: &str, token: &str, result: &str) -> NewRecord {
+        NewRecord {
+            claim: claim(run, token),
+            app: AppName::parse("shop").unwrap(),
+            step: StepNumber::stored(1),
+            name: "pay".into(),
+            digest: OperationDigest([0; 8]),
+            result: RecordedResult::Output(result.into()),
+            child: None,
+            started_at: EpochMs(1),
+            completed_at: EpochMs(2),
+        }
+    }
+
+    fn record(run: &str) -> Entry {
+        Entry::Record(Box::new(record_of(run, "t", "1")))
+    }
+
+    fn finish(run: &str, token: &str) -> Entry {
+        Entry::Finish(Box::new(Finish { claim: claim(run, token), outcome: FinalOutcome::Success("1".into()) }))
+    }
+
+    fn start(run: &str, parent: Option<&str>) -> Entry {
+        let app = AppName::parse("shop").unwrap();
+        let arguments = Arguments::from_json(serde_json::json!({})).unwrap();
+        let mut new = NewRun::new(
+            WorkflowId::stored(run),
+            &Incarnation::fresh(),
+            "e",
+            (&app, &ComponentDigest::of(b"")),
+            ("buy", arguments, EpochMs(1)),
+        );
+        new.parent = parent.map(|parent| record_of(parent, "t", "1"));
+        Entry::Start(Box::new(new))
+    }
+
+    fn taken(entries: Vec<Entry>) -> Vec<usize> {
+        let pending = |entry| {
+            let (answer, _) = tokio::sync::oneshot::channel();
+            Pending { entry, behind: Vec::new(), answer, fate: Fate::default() }
+        };
+        let mut queue: VecDeque<Pending> = entries.into_iter().map(pending).collect();
+        let mut sizes = Vec::new();
+        while !queue.is_empty() {
+            sizes.push(take(&mut queue).len());
+        }
+        sizes
+    }
+
+    #[test]
+    fn entries_of_different_runs_share_a_commit() {
+        assert_eq!(taken(vec![record("a"), start("b", None), finish("c", "t"), start("d", Some("e"))]), [4]);
+        assert_eq!(taken(Vec::new()), [0; 0]);
+    }
+
+    #[test]
+    fn entries_of_one_run_do_not_but_for_the_last_record_and_the_outcome() {
+        assert_eq!(taken(vec![record("a"), finish("a", "t")]), [2]);
+        assert_eq!(taken(vec![record("a"), finish("a", "another claim")]), [1, 1]);
+        assert_eq!(taken(vec![record("a"), record("a")]), [1, 1]);
+        assert_eq!(taken(vec![start("a", None), record("a")]), [1, 1]);
+        assert_eq!(taken(vec![start("a", Some("a")), record("a")]), [1, 1]);
+        assert_eq!(taken(vec![start("b", Some("a")), record("a")]), [1, 1]);
+        assert_eq!(taken(vec![start("b", Some("a")), start("c", Some("a"))]), [1, 1]);
+    }
+
+    #[test]
+    fn what_must_wait_does_not_make_others_wait() {
+        assert_eq!(taken(vec![start("a", None), start("a", None), record("b")]), [2, 1]);
+        assert_eq!(taken(vec![record("a"), start("b", Some("a")), record("c")]), [2, 1]);
+        // But what touches a run that waits, waits behind it, in its order.
+        assert_eq!(taken(vec![record("a"), start("b", Some("a")), record("b"), finish("a", "t")]), [1, 1, 2]);
+        assert_eq!(taken(vec![record("a"), record("a"), finish("a", "t")]), [1, 2]);
+    }
+
+    #[test]
+    fn a_commit_has_an_end() {
+        let many = (0..=MOST_ENTRIES).map(|n| record(&n.to_string())).collect();
+        assert_eq!(taken(many), [MOST_ENTRIES, 1]);
+        let large = |run: &str| Entry::Record(Box::new(record_of(run, "t", &"x".repeat(MOST_BYTES))));
+        assert_eq!(taken(vec![large("a"), large("b"), record("c")]), [1, 1, 1]);
+    }
+}

@@ -1,0 +1,185 @@
+//! The journal: the one way by which records, starts and outcomes reach the database.
+//!
+//! [`Journal::append`] takes an entry and gives a [`Ticket`], the promise that the entry will be durable; whoever needs
+//! to know waits for [`Ticket::durable`]. Between the two the caller may compute, but nothing may leave the instance.
+//!
+//! A commit costs a wait for the disk, whatever is in it, and a database makes a few thousand of them in a second. So the
+//! entries of many runs share one: what was handed in while the last commit was under way goes into the next (`writer`).
+//! There is no timer that anybody waits for; a lone entry is written at once.
+//!
+//! What can go wrong is that a commit lands and its answer is lost. The journal then connects anew and sends the same
+//! entries again: keys that are unique in the database decide which of the two was first, and an entry that was there
+//! already comes back as [`Landed::Exists`] (or `NotOwner`, for an outcome). That an entry cannot be found proves
+//! nothing, since the old session may still be committing; so nobody looks, everybody writes again.
+//!
+//! Entries of one run keep their order, and no two of them are in one commit, but for the last record and the outcome
+//! (`batch`).
+
+mod batch;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, oneshot};
+
+use self::writer::Writer;
+use super::connection::Database;
+use super::finish::{FinalOutcome, Finish};
+use super::record::NewRecord;
+use super::start::NewRun;
+use crate::workflow::{Failure, RecordedResult};
+
+/// Entries that wait to be written. When it is full, `append` waits: a slow database slows the guests down and does not
+/// fill the host's memory.
+const QUEUE: usize = 4096;
+
+/// Something to be written.
+#[derive(Debug)]
+pub enum Entry {
+    /// A run and its input; for a child, the parent's record too.
+    Start(Box<NewRun>),
+    /// A step's result.
+    Record(Box<NewRecord>),
+    /// A run's outcome.
+    Finish(Box<Finish>),
+}
+
+impl Entry {
+    /// The size of what a guest or a client put into it.
+    fn payload_bytes(&self) -> usize {
+        let of_record = |record: &NewRecord| match &record.result {
+            RecordedResult::Output(json) => json.len(),
+            RecordedResult::Failed(failure) => failure.message.len(),
+        };
+        match self {
+            Self::Start(new) => new.input_bytes(),
+            Self::Record(new) => of_record(new),
+            Self::Finish(new) => match &new.outcome {
+                FinalOutcome::Success(json) => json.len(),
+                FinalOutcome::Error(failure) | FinalOutcome::DeadLetter(failure) => failure.message.len(),
+            },
+        }
+    }
+
+    fn point(&self, before: bool) -> &'static str {
+        match (self, before) {
+            (Self::Start(_), true) => "start.before_commit",
+            (Self::Start(_), false) => "start.after_commit",
+            (Self::Record(_), true) => "record.before_commit",
+            (Self::Record(_), false) => "record.after_commit",
+            (Self::Finish(_), true) => "finish.before_commit",
+            (Self::Finish(_), false) => "finish.after_commit",
+        }
+    }
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Landed {
+    /// It is durable.
+    Written,
+    /// Its key was there already while this host owns the run, or that of a record it was handed in behind: the first one
+    /// wins. Drop the instance and replay.
+    Exists,
+    /// This host does not own the run (any more), or the run has ended. Nothing was written.
+    NotOwner,
+    /// The database refused it for a reason that the guest must hear.
+    Refused(Failure),
+}
+
+/// The journal was closed: the host is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the journal is closed because the host is shutting down")]
+pub struct JournalClosed;
+
+/// Whether an entry was written, as soon as that is known. An outcome that was handed in behind records looks at theirs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fate(Arc<OnceLock<bool>>);
+
+impl Fate {
+    fn decide(&self, landed: &Landed) {
+        // An entry that is written again after a lost answer has one fate all the same: it is told once.
+        let _ = self.0.set(*landed == Landed::Written);
+    }
+
+    /// The entry's fate is known, and it was not written.
+    fn is_refused(&self) -> bool {
+        self.0.get() == Some(&false)
+    }
+}
+
+/// The promise that an entry will be durable.
+#[derive(Debug)]
+#[must_use = "nothing is known of an entry whose ticket is dropped"]
+pub struct Ticket {
+    answer: oneshot::Receiver<Landed>,
+    fate: Fate,
+}
+
+impl Ticket {
+    /// Waits until the entry's fate is known. After [`Landed::Written`] no crash undoes it.
+    ///
+    /// # Errors
+    /// When the journal was closed before: the entry may or may not be durable.
+    pub async fn durable(self) -> Result<Landed, JournalClosed> {
+        self.answer.await.map_err(|_| JournalClosed)
+    }
+}
+
+/// The journal's front (lifetime: the process). Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    sender: mpsc::Sender<Pending>,
+    lost_answers: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    entry: Entry,
+    /// An outcome's: the records that must have been written before it, or be written with it.
+    behind: Vec<Fate>,
+    answer: oneshot::Sender<Landed>,
+    fate: Fate,
+}
+
+impl Journal {
+    /// Opens the journal: one task with a connection of its own, which ends when the last front is dropped.
+    #[must_use]
+    pub fn open(database: Database) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let lost_answers = Arc::new(AtomicBool::new(false));
+        tokio::spawn(Writer::new(database, Arc::clone(&lost_answers)).run(receiver));
+        Self { sender, lost_answers }
+    }
+
+    /// Takes an entry. Entries of one run are written in the order in which they were taken.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub async fn append(&self, entry: Entry) -> Result<Ticket, JournalClosed> {
+        self.append_behind(entry, &[]).await
+    }
+
+    /// Takes an entry that is written only if all those of `tickets` are, earlier or in the same commit. Otherwise it
+    /// comes back as [`Landed::Exists`]: what it was made from is not what is recorded.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub async fn append_behind(&self, entry: Entry, tickets: &[Ticket]) -> Result<Ticket, JournalClosed> {
+        let (sender, answer) = oneshot::channel();
+        let behind = tickets.iter().map(|ticket| ticket.fate.clone()).collect();
+        let fate = Fate::default();
+        let pending = Pending { entry, behind, answer: sender, fate: fate.clone() };
+        self.sender.send(pending).await.map_err(|_| JournalClosed)?;
+        Ok(Ticket { answer, fate })
+    }
+
+    /// True once after answers were lost: a child whose start was written twice exists, and nobody may be driving it.
+    #[must_use]
+    pub fn take_lost_answers(&self) -> bool {
+        self.lost_answers.swap(false, Ordering::SeqCst)
+    }
+}

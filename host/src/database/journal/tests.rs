@@ -1,0 +1,334 @@
+//! What a commit of many entries must keep of the promises of each, with a real Postgres.
+
+use std::time::Duration;
+
+use super::writer::Session;
+use super::*;
+use crate::database::DatabaseUrl;
+use crate::database::claim::Incarnation;
+use crate::database::lease::{LeaseConnection, Renewal};
+use crate::database::test_server::TestServer;
+use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, OperationDigest, StepNumber, WorkflowId};
+
+/// A database of its own, with an executor.
+struct Place {
+    database: Database,
+    incarnation: Incarnation,
+    lease: LeaseConnection,
+    name: String,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let server = TestServer::shared();
+        let name = format!("journal_{}", uuid::Uuid::new_v4().simple());
+        server.connect().await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let database = Database::connect(DatabaseUrl::unix_socket(server.folder(), "postgres", &name)).await.unwrap();
+        database.migrate().await.unwrap();
+        let incarnation = Incarnation::fresh();
+        let lease = LeaseConnection::try_acquire(&database, "e", &incarnation, Duration::from_secs(600)).await.unwrap();
+        let (lease, _) = lease.expect("nobody else is this executor");
+        Self { database, incarnation, lease, name }
+    }
+
+    fn run(&self, id: &str) -> NewRun {
+        let arguments = Arguments::from_json(serde_json::json!({ "a": 1 })).unwrap();
+        let app = AppName::parse("shop").unwrap();
+        let version = ComponentDigest::of(b"");
+        NewRun::new(WorkflowId::stored(id), &self.incarnation, "e", (&app, &version), ("buy", arguments, EpochMs(1)))
+    }
+
+    /// Starts runs and returns them.
+    async fn started(&self, journal: &Journal, ids: &[String]) -> Vec<NewRun> {
+        let runs: Vec<NewRun> = ids.iter().map(|id| self.run(id)).collect();
+        let entries = runs.iter().map(|run| Entry::Start(Box::new(run.clone()))).collect();
+        assert!(all(journal, entries).await.iter().all(|landed| *landed == Landed::Written));
+        runs
+    }
+
+    /// Waits until `query`, about the whole server, is true: asked from another database, and seen anew each time.
+    async fn until(&self, query: &str) {
+        let client = TestServer::shared().connect().await;
+        let is_true = async || client.query_one(query, &[&self.name]).await.unwrap().get::<_, bool>(0);
+        let seen = async {
+            while !is_true().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), seen).await.expect("it comes to be true");
+    }
+
+    /// Waits until a session of this database waits for a lock.
+    async fn until_a_lock_is_waited_for(&self) {
+        self.until("SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'").await;
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.database.client().await.unwrap().batch_execute(sql).await.unwrap();
+    }
+
+    async fn count(&self, query: &str) -> i64 {
+        self.database.client().await.unwrap().query_one(query, &[]).await.unwrap().get(0)
+    }
+}
+
+fn record(run: &NewRun, output: &str) -> NewRecord {
+    NewRecord {
+        claim: run.claim().clone(),
+        app: run.app.clone(),
+        step: StepNumber::stored(1),
+        name: "pay".into(),
+        digest: OperationDigest([7; 8]),
+        result: RecordedResult::Output(output.into()),
+        child: None,
+        started_at: EpochMs(1),
+        completed_at: EpochMs(2),
+    }
+}
+
+fn recorded(run: &NewRun, output: &str) -> Entry {
+    Entry::Record(Box::new(record(run, output)))
+}
+
+fn finished(run: &NewRun) -> Entry {
+    Entry::Finish(Box::new(Finish { claim: run.claim().clone(), outcome: FinalOutcome::Success("1".into()) }))
+}
+
+/// Hands in all entries before the journal gets to write any, as long as a test has one thread.
+async fn all(journal: &Journal, entries: Vec<Entry>) -> Vec<Landed> {
+    let mut tickets = Vec::new();
+    for entry in entries {
+        tickets.push(journal.append(entry).await.unwrap());
+    }
+    let mut landed = Vec::new();
+    for ticket in tickets {
+        landed.push(ticket.durable().await.unwrap());
+    }
+    landed
+}
+
+fn ids(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("run-{n}")).collect()
+}
+
+#[tokio::test]
+async fn what_comes_at_once_shares_a_few_commits() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(300)).await;
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 300);
+    let landed = all(&journal, runs.iter().map(|run| recorded(run, "1")).collect()).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written));
+    assert_eq!(place.count("SELECT count(*) FROM dbos_host.operation_digest").await, 300);
+    let commits = place.count("SELECT count(DISTINCT xmin::text) FROM dbos.operation_outputs").await;
+    assert!(commits < 10, "300 records came in {commits} commits");
+    let landed = all(&journal, runs.iter().map(finished).collect()).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written));
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'").await, 300);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_output WHERE output = '1'").await, 300);
+}
+
+#[tokio::test]
+async fn each_entry_of_a_commit_has_a_fate_of_its_own() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(6)).await;
+    assert_eq!(all(&journal, vec![recorded(&runs[1], "1")]).await, [Landed::Written]);
+    let lost = place.run("run-2");
+    let mut child = place.run("child");
+    child.parent = Some(NewRecord { child: Some(WorkflowId::stored("child")), ..record(&runs[3], "null") });
+    // A child under an id that exists: the parent's record is written, and the child is told to be there.
+    let mut namesake = place.run("run-5");
+    namesake.parent = Some(record(&runs[4], "null"));
+    let mut late = place.run("late");
+    late.executor = "somebody else".into();
+    let landed = all(
+        &journal,
+        vec![
+            recorded(&runs[0], "1"),
+            recorded(&runs[1], "2"),
+            recorded(&lost, "1"),
+            Entry::Start(Box::new(child)),
+            Entry::Start(Box::new(namesake)),
+            Entry::Start(Box::new(place.run("run-5"))),
+            Entry::Start(Box::new(place.run("new"))),
+            Entry::Start(Box::new(late)),
+        ],
+    )
+    .await;
+    assert!(matches!(landed[4], Landed::Refused(_)), "{landed:?}");
+    let mut others = landed.clone();
+    others.remove(4);
+    use Landed::{Exists, NotOwner, Written};
+    assert_eq!(others, [Written, Exists, NotOwner, Written, Exists, Written, NotOwner]);
+    let unchanged = "SELECT count(*) FROM dbos.operation_outputs WHERE workflow_uuid = 'run-1' AND output = '1'";
+    assert_eq!(place.count(unchanged).await, 1, "the first record wins");
+    let of_parents = "SELECT count(*) FROM dbos.operation_outputs WHERE workflow_uuid IN ('run-3', 'run-4')";
+    assert_eq!(place.count(of_parents).await, 2);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE workflow_uuid = 'late'").await, 0);
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_stored_costs_only_itself() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(20)).await;
+    let entries = runs.iter().enumerate();
+    let mut entries: Vec<_> = entries.map(|(n, run)| recorded(run, if n == 7 { "\"\0\"" } else { "1" })).collect();
+    // With others of each kind in its commit.
+    let mut child = place.run("child");
+    let parents = place.started(&journal, &["parent".into()]).await;
+    child.parent = Some(NewRecord { child: Some(WorkflowId::stored("child")), ..record(&parents[0], "null") });
+    entries.extend([Entry::Start(Box::new(place.run("new"))), Entry::Start(Box::new(child))]);
+    let landed = all(&journal, entries).await;
+    for (n, landed) in landed.iter().enumerate() {
+        assert_eq!(matches!(landed, Landed::Refused(_)), n == 7, "{n}: {landed:?}");
+    }
+    assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs").await, 20);
+}
+
+#[tokio::test]
+async fn the_last_record_and_the_outcome_are_one_commit() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(1)).await;
+    let record = journal.append(recorded(&runs[0], "1")).await.unwrap();
+    let outcome = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&record)).await.unwrap();
+    assert_eq!(record.durable().await, Ok(Landed::Written));
+    assert_eq!(outcome.durable().await, Ok(Landed::Written));
+    let same = "SELECT count(*) FROM dbos.workflow_status s JOIN dbos.operation_outputs o USING (workflow_uuid)
+                 WHERE s.xmin = o.xmin AND s.status = 'SUCCESS'";
+    assert_eq!(place.count(same).await, 1);
+}
+
+#[tokio::test]
+async fn an_outcome_is_not_written_without_the_record_that_it_was_made_from() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(3)).await;
+    assert_eq!(all(&journal, vec![recorded(&runs[0], "first"), recorded(&runs[1], "first")]).await.len(), 2);
+    // In one commit with it, and in a later one.
+    let record = journal.append(recorded(&runs[0], "second")).await.unwrap();
+    let outcome = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&record)).await.unwrap();
+    assert_eq!(record.durable().await, Ok(Landed::Exists));
+    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
+    let record = journal.append(recorded(&runs[1], "second")).await.unwrap();
+    let between = journal.append(recorded(&runs[1], "third")).await.unwrap();
+    let outcome = journal.append_behind(finished(&runs[1]), std::slice::from_ref(&record)).await.unwrap();
+    assert_eq!(between.durable().await, Ok(Landed::Exists));
+    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
+    // And not when the record cannot be stored at all.
+    let record = journal.append(recorded(&runs[2], "\"\0\"")).await.unwrap();
+    let outcome = journal.append_behind(finished(&runs[2]), std::slice::from_ref(&record)).await.unwrap();
+    assert!(matches!(record.durable().await, Ok(Landed::Refused(_))));
+    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 3);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_output").await, 0);
+}
+
+#[tokio::test]
+async fn a_run_that_somebody_has_locked_does_not_keep_the_lease_from_being_renewed() {
+    let mut place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(1)).await;
+    let other = place.database.own_client().await.unwrap();
+    other.batch_execute("BEGIN; SELECT 1 FROM dbos.workflow_status FOR UPDATE").await.unwrap();
+    let start = journal.append(Entry::Start(Box::new(place.run("new")))).await.unwrap();
+    let record = journal.append(recorded(&runs[0], "1")).await.unwrap();
+    place.until_a_lock_is_waited_for().await;
+    let renewal = tokio::time::timeout(Duration::from_secs(10), place.lease.renew()).await;
+    assert!(matches!(renewal.expect("the renewal waits for nobody"), Ok(Renewal::Until(_))));
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(start.durable().await, Ok(Landed::Written));
+    assert_eq!(record.durable().await, Ok(Landed::Written));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_session_does_not_outlast_it() {
+    let place = Place::new().await;
+    let server = TestServer::shared().connect().await;
+    server
+        .batch_execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", place.name))
+        .await
+        .unwrap();
+    let journal = Journal::open(place.database.clone());
+    let start = journal.append(Entry::Start(Box::new(place.run("a")))).await.unwrap();
+    place.until("SELECT xact_rollback > 0 FROM pg_stat_database WHERE datname = $1").await;
+    server.batch_execute(&format!("ALTER DATABASE {} RESET default_transaction_read_only", place.name)).await.unwrap();
+    let landed = tokio::time::timeout(Duration::from_secs(30), start.durable()).await;
+    assert_eq!(landed.expect("the database can be written to again"), Ok(Landed::Written));
+}
+
+#[tokio::test]
+async fn statements_that_do_not_fit_the_tables_any_more_are_prepared_again() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(2)).await;
+    assert_eq!(all(&journal, vec![recorded(&runs[0], "1")]).await, [Landed::Written]);
+    place.execute("ALTER TABLE dbos.workflow_status ALTER owner_xid TYPE varchar(200)").await;
+    place.execute("ALTER TABLE dbos.operation_outputs ALTER workflow_uuid TYPE varchar(200)").await;
+    let landed = tokio::time::timeout(Duration::from_secs(30), all(&journal, vec![recorded(&runs[1], "1")])).await;
+    assert_eq!(landed.expect("the tables still have what the statements need"), [Landed::Written]);
+}
+
+#[tokio::test]
+async fn a_statement_alone_is_read_committed_whatever_the_database_has_as_its_default() {
+    let place = Place::new().await;
+    let server = TestServer::shared().connect().await;
+    let serializable = "SET default_transaction_isolation = 'serializable'";
+    server.batch_execute(&format!("ALTER DATABASE {} {serializable}", place.name)).await.unwrap();
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(1)).await;
+    let other = place.database.own_client().await.unwrap();
+    let lock = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM dbos.workflow_status FOR UPDATE";
+    other.batch_execute(lock).await.unwrap();
+    let record = journal.append(recorded(&runs[0], "1")).await.unwrap();
+    place.until_a_lock_is_waited_for().await;
+    let locks = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                  WHERE l.mode = 'SIReadLock' AND a.datname = current_database() AND a.wait_event_type = 'Lock'";
+    assert_eq!(place.count(locks).await, 0);
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(record.durable().await, Ok(Landed::Written));
+}
+
+/// What the server plans for the session's statement that has `text` in it.
+async fn plan(session: &Session, text: &str, parameters: usize) -> String {
+    let named = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%unnest%' AND strpos(statement, $1) > 0";
+    let name: String = session.client.query_one(named, &[&text]).await.unwrap().get(0);
+    let explain = format!("EXPLAIN EXECUTE {name}({})", vec!["'{}'"; parameters].join(","));
+    let rows = session.client.query(&explain, &[]).await.unwrap();
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
+    const STATEMENTS: [(&str, usize); 2] = [("parent_token", 14), ("ended", 16)];
+    let place = Place::new().await;
+    let runs = place.started(&Journal::open(place.database.clone()), &ids(1)).await;
+    place.execute("ALTER TABLE dbos.workflow_status SET (autovacuum_enabled = off); ANALYZE").await;
+    let mut session = Session::open(&place.database).await.unwrap();
+    for (text, parameters) in STATEMENTS {
+        let plan = plan(&session, text, parameters).await;
+        assert!(plan.contains("Seq Scan on workflow_status"), "one page is best read from end to end: {plan}");
+    }
+    // Now every run sleeps, which the statistics do not know: an index of what is PENDING looks small, and is not.
+    place
+        .execute(
+            "INSERT INTO dbos.workflow_status (workflow_uuid, status, owner_xid)
+                 SELECT 'sleeper-' || n, 'SUCCESS', n FROM generate_series(1, 50000) n;
+             UPDATE dbos.workflow_status SET status = 'SUCCESS';
+             ANALYZE dbos.workflow_status;
+             UPDATE dbos.workflow_status SET status = 'PENDING'",
+        )
+        .await;
+    session.planned_at = session.planned_at.checked_sub(Duration::from_secs(2)).expect("the machine is up for longer");
+    let (answer, _) = oneshot::channel();
+    let pending = Pending { entry: recorded(&runs[0], "1"), behind: Vec::new(), answer, fate: Fate::default() };
+    assert_eq!(session.commit(&[pending]).await.unwrap(), [Landed::Written]);
+    for (text, parameters) in STATEMENTS {
+        let plan = plan(&session, text, parameters).await;
+        assert!(plan.contains("Index Cond: (workflow_uuid = ANY"), "{plan}");
+        assert!(!plan.contains("Seq Scan on workflow_status") && !plan.contains("status_pending"), "{plan}");
+        assert!(!plan.contains("Join Filter: (fence"), "each outcome is compared with each: {plan}");
+    }
+}

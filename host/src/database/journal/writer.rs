@@ -1,0 +1,286 @@
+//! The task behind the journal: takes what has come, writes it in one commit, tells everybody, and begins again.
+//!
+//! While a commit is under way, the next one fills up; so commits grow with the load and with the slowness of the disk,
+//! and nobody waits for a timer. An error that nobody expected may have come from a single entry: then each is written in
+//! a commit of its own, and a bad one costs only itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join, join4};
+use tokio::sync::mpsc;
+use tokio_postgres::{Client, Error, Statement};
+
+use super::{Entry, Landed, Pending, batch};
+use crate::database::connection::{Backoff, Database};
+use crate::database::error::{DatabaseError, is_connection_lost};
+use crate::database::{progress, start};
+use crate::failpoint;
+use crate::workflow::{Code, Failure};
+
+/// How long one statement of the journal may take before it is cancelled and sent again.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a commit may go without an answer before its connection is given up. A commit has three statements at most,
+/// each of which may wait for a lock for as long as it is let; they share the connection with BEGIN and COMMIT.
+const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(4);
+
+/// How long the server may take to let the journal in and to prepare its statements. Something between may take the
+/// connection and have nothing behind it.
+const OPEN_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
+
+/// How long plans are kept. One that was made for a table of a few rows reads the table from end to end, and goes on to
+/// do so when it has a million: the server looks again when its statistics change, which may take minutes. Making the
+/// plans takes about three milliseconds.
+const PLANS_LAST: Duration = Duration::from_secs(1);
+
+/// The task (lifetime: the process).
+pub(super) struct Writer {
+    database: Database,
+    session: Option<Session>,
+    lost_answers: Arc<AtomicBool>,
+}
+
+/// A connection with the journal's statements.
+pub(super) struct Session {
+    pub(super) client: Client,
+    starts: start::Statements,
+    progress: Statement,
+    /// When plans were last made, at the earliest.
+    pub(super) planned_at: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(database: Database, lost_answers: Arc<AtomicBool>) -> Self {
+        Self { database, session: None, lost_answers }
+    }
+
+    /// Writes what comes, until the last front of the journal is dropped.
+    pub(super) async fn run(mut self, mut entries: mpsc::Receiver<Pending>) {
+        let mut queue = VecDeque::new();
+        loop {
+            if queue.is_empty() {
+                let Some(first) = entries.recv().await else { return };
+                queue.push_back(first);
+            }
+            fill(&mut queue, &mut entries);
+            let together = batch::take(&mut queue);
+            for pending in &together {
+                failpoint::hit(pending.entry.point(true)).await;
+            }
+            self.write(together).await;
+        }
+    }
+
+    /// Writes until the fate of each entry is known, and tells it.
+    async fn write(&mut self, together: Vec<Pending>) {
+        // What the outcome was made from was not written, in an earlier commit: nor is the outcome.
+        let (refused, together): (Vec<_>, Vec<_>) =
+            together.into_iter().partition(|pending| pending.behind.iter().any(super::Fate::is_refused));
+        for pending in refused {
+            tell(pending, Landed::Exists).await;
+        }
+        if together.is_empty() {
+            return;
+        }
+        match self.insist(&together).await {
+            Ok(landed) => {
+                for (pending, landed) in together.into_iter().zip(landed) {
+                    tell(pending, landed).await;
+                }
+            }
+            Err(error) if together.len() == 1 => {
+                let failure = Failure::new("DatabaseError", Code("not_recorded"), error.to_string());
+                for pending in together {
+                    tell(pending, Landed::Refused(failure.clone())).await;
+                }
+            }
+            // One of them is what the server cannot take. Each for itself: an outcome whose record turns out to be the
+            // bad one finds that out at the beginning of its turn.
+            Err(_) => {
+                for pending in together {
+                    Box::pin(self.write(vec![pending])).await;
+                }
+            }
+        }
+    }
+
+    /// Writes until the database has answered. An error is one of the entries' fault.
+    async fn insist(&mut self, together: &[Pending]) -> Result<Vec<Landed>, DatabaseError> {
+        let mut backoff = Backoff::new("write the journal");
+        let mut lost_answer = false;
+        loop {
+            let mut session = match self.session.take() {
+                Some(session) if !session.client.is_closed() => session,
+                _ => match tokio::time::timeout(OPEN_TIMEOUT, Session::open(&self.database)).await {
+                    Ok(Ok(session)) => session,
+                    Ok(Err(error)) => {
+                        backoff.wait(&error).await;
+                        continue;
+                    }
+                    Err(elapsed) => {
+                        backoff.wait(&elapsed).await;
+                        continue;
+                    }
+                },
+            };
+            let Ok(written) = tokio::time::timeout(COMMIT_TIMEOUT, session.commit(together)).await else {
+                // Neither an answer nor the server's own time limit: the connection leads nowhere.
+                tracing::warn!("the database does not answer the journal; it connects anew");
+                lost_answer = true;
+                continue;
+            };
+            let error = match written {
+                Ok(landed) => {
+                    self.session = Some(session);
+                    self.note(lost_answer);
+                    return Ok(landed);
+                }
+                Err(error) => error,
+            };
+            lost_answer |= is_connection_lost(&error);
+            let is_ours = is_an_entrys_fault(&error);
+            let error = DatabaseError::from(error);
+            if is_ours {
+                self.session = Some(session);
+                self.note(lost_answer);
+                return Err(error);
+            }
+            // What is wrong may be the session's: a default that it was opened with (read-only, until the disk has room
+            // again), statements that do not fit the tables any more or are gone. So the next try is in a new one.
+            drop(session);
+            backoff.wait(&error).await;
+        }
+    }
+
+    /// After the entries' fate is known: whoever looks from now on finds what was written twice.
+    fn note(&self, lost_answer: bool) {
+        if lost_answer {
+            self.lost_answers.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Moves what waits for its turn to where the next commit is made up, as much as one commit can have. What is beyond it
+/// stays in the channel, whose end those who append must feel.
+fn fill(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) {
+    while queue.len() < batch::MOST_ENTRIES {
+        let Ok(more) = entries.try_recv() else { return };
+        queue.push_back(more);
+    }
+}
+
+/// Tells what became of an entry.
+async fn tell(pending: Pending, landed: Landed) {
+    failpoint::hit(pending.entry.point(false)).await;
+    pending.fate.decide(&landed);
+    // Whoever waited may be gone (its instance was dropped); the entry is durable all the same.
+    let _ = pending.answer.send(landed);
+}
+
+impl Session {
+    pub(super) async fn open(database: &Database) -> Result<Self, DatabaseError> {
+        let client = database.own_client().await?;
+        // A lock that somebody holds for hours must not stop every run of this host in silence: the statement is
+        // cancelled, the log says so, and it is sent again.
+        // And a commit is a commit only when it is on disk, whatever the role or the database has as its default. The
+        // fence is made for READ COMMITTED, also in a statement that is a transaction by itself.
+        // The statements' plans do not depend on what is in the arrays; making them anew each time costs more than they do.
+        let timeout = STATEMENT_TIMEOUT.as_millis();
+        let settings = format!(
+            "SET statement_timeout = {timeout}; SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan;
+             SET default_transaction_isolation = 'read committed'"
+        );
+        client.batch_execute(&settings).await?;
+        let (starts, progress) = (start::prepare(&client).await?, progress::prepare(&client).await?);
+        Ok(Self { client, starts, progress, planned_at: Instant::now() })
+    }
+
+    /// Writes the entries in one commit and says what became of each.
+    ///
+    /// Everything is sent at once. When a statement fails, the transaction is aborted, and the COMMIT behind it rolls
+    /// back with an answer that looks like success; so each statement's result is looked at.
+    pub(super) async fn commit(&mut self, together: &[Pending]) -> Result<Vec<Landed>, Error> {
+        let (mut starts, mut children, mut parents) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut records, mut outcomes) = (Vec::new(), Vec::new());
+        for pending in together {
+            match &pending.entry {
+                Entry::Start(new) => match &new.parent {
+                    None => starts.push(&**new),
+                    Some(parent) => {
+                        children.push(&**new);
+                        parents.push(parent);
+                    }
+                },
+                Entry::Record(new) => records.push(&**new),
+                Entry::Finish(new) => outcomes.push(&**new),
+            }
+        }
+        if self.planned_at.elapsed() > PLANS_LAST {
+            self.client.batch_execute("DISCARD PLANS").await?;
+            self.planned_at = Instant::now();
+        }
+        let client = &self.client;
+        let kinds = [starts.is_empty(), children.is_empty(), records.is_empty() && outcomes.is_empty()];
+        // A statement alone is a transaction by itself, and saves two messages.
+        let is_alone = kinds.into_iter().filter(|is_empty| !is_empty).count() == 1;
+        let control = async |statement: &str| if is_alone { Ok(()) } else { client.batch_execute(statement).await };
+        // `join` polls in the order of its arguments, and each of these sends its messages when it is first polled.
+        // Starts come last: they lock the executor's own row, for which the renewal of its lease would have to wait while
+        // another statement waits for a run that somebody else has locked.
+        let writes = join4(
+            control("BEGIN"),
+            progress::write(client, &self.progress, &records, &outcomes),
+            start::write_children(client, &self.starts, (&children, &parents)),
+            start::write(client, &self.starts, &starts),
+        );
+        let ((begun, progress, children, starts), committed) = join(writes, control("COMMIT")).await;
+        begun?;
+        // In the order in which they were sent: what comes behind the one that failed fails because of it.
+        let (progress, children, starts) = (progress?, children?, starts?);
+        committed?;
+        let landed = together.iter().map(|pending| match &pending.entry {
+            Entry::Start(new) => match &new.parent {
+                None => starts.of(new),
+                Some(parent) => children.of(new, parent),
+            },
+            Entry::Record(new) => progress.of_record(new),
+            Entry::Finish(new) => progress.of_outcome(new),
+        });
+        Ok(landed.collect())
+    }
+}
+
+/// True when an entry itself is what the server cannot take (class 22, data exceptions; 54, program limits): it would
+/// never be written, however often it is sent. Everything else is the database's state, which passes.
+fn is_an_entrys_fault(error: &Error) -> bool {
+    error.code().is_some_and(|state| state.code().starts_with("22") || state.code().starts_with("54"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fate;
+    use super::*;
+    use crate::database::claim::Claim;
+    use crate::database::finish::{FinalOutcome, Finish};
+    use crate::workflow::WorkflowId;
+
+    #[test]
+    fn those_who_append_feel_that_the_database_is_slow() {
+        let (sender, mut entries) = mpsc::channel(4 * batch::MOST_ENTRIES);
+        for n in 0..4 * batch::MOST_ENTRIES {
+            let claim = Claim::new(WorkflowId::stored(&n.to_string()), "t");
+            let entry = Entry::Finish(Box::new(Finish { claim, outcome: FinalOutcome::Success("1".into()) }));
+            let (answer, _) = tokio::sync::oneshot::channel();
+            sender.try_send(Pending { entry, behind: Vec::new(), answer, fate: Fate::default() }).unwrap();
+        }
+        let mut queue = VecDeque::new();
+        fill(&mut queue, &mut entries);
+        assert_eq!(queue.len(), batch::MOST_ENTRIES);
+        batch::take(&mut queue);
+        fill(&mut queue, &mut entries);
+        assert_eq!((queue.len(), entries.len()), (batch::MOST_ENTRIES, 2 * batch::MOST_ENTRIES));
+    }
+}
