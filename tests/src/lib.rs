@@ -9,6 +9,7 @@
 //! an operator sees.
 
 pub mod builder;
+pub mod certificates;
 pub mod database;
 pub mod host;
 pub mod http;
@@ -22,6 +23,7 @@ mod supervisor;
 pub mod wait;
 
 pub use builder::HostBuilder;
+pub use certificates::{Authority, Certificate};
 pub use database::{Database, Run, Step};
 pub use host::{Hold, Host};
 pub use http::{Reply, Request};

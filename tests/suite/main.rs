@@ -29,3 +29,4 @@ mod small_steps;
 mod starts;
 mod stops;
 mod tidy;
+mod tls;

@@ -5,20 +5,25 @@
 //! attempt is over whatever the guest does; after any other error Postgres has aborted the transaction, so the body may
 //! only fail, unless it had set a savepoint.
 
-use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use std::sync::Arc;
+
+use deadpool_postgres::{Client, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::TryStreamExt;
-use tokio_postgres::NoTls;
 
 use super::app_role::GuestLogin;
 use super::error::DatabaseError;
 use super::guest_sql::{MAX_RESULT_BYTES, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control};
 pub use super::last_flight::SessionEnd;
 use super::last_flight::{self, Flight};
+use super::url::DatabaseUrl;
 use crate::workflow::Isolation;
 
 /// Connections of one app on its own login (lifetime: the process).
 #[derive(Clone, Debug)]
-pub struct GuestPool(Pool);
+pub struct GuestPool {
+    pool: Pool,
+    url: Arc<DatabaseUrl>,
+}
 
 impl GuestPool {
     /// A pool of at most `size` connections; they are opened when they are needed.
@@ -27,9 +32,9 @@ impl GuestPool {
         // `Clean` resets a session before it is used again: settings, temporary tables, cursors, advisory locks. What one
         // guest left behind must not travel to the next.
         let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
-        let manager = Manager::from_config(login.url().0.clone(), NoTls, config);
-        let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build();
-        Self(pool.expect("a pool without time-outs needs nothing that could be missing"))
+        let url = Arc::new(login.url().clone());
+        let pool = Pool::builder(url.manager(config)).max_size(size).runtime(Runtime::Tokio1).build();
+        Self { pool: pool.expect("a pool without time-outs needs nothing that could be missing"), url }
     }
 
     /// Opens a transaction.
@@ -37,7 +42,7 @@ impl GuestPool {
     /// # Errors
     /// When no connection can be had; the caller tries again.
     pub async fn begin(&self, isolation: Isolation, read_only: bool) -> Result<GuestSession, DatabaseError> {
-        let client = match self.0.get().await {
+        let client = match self.pool.get().await {
             Ok(client) => client,
             Err(deadpool_postgres::PoolError::Backend(error)) => return Err(error.into()),
             Err(other) => unreachable!("a pool without time-outs and hooks failed with: {other}"),
@@ -54,6 +59,7 @@ impl GuestPool {
         client.batch_execute(&format!("BEGIN ISOLATION LEVEL {level} {access}; SELECT 1")).await?;
         Ok(GuestSession {
             client: Some(client),
+            url: Arc::clone(&self.url),
             first_failure: None,
             doomed: None,
             spoiled: false,
@@ -72,6 +78,8 @@ pub struct Doomed;
 #[derive(Debug)]
 pub struct GuestSession {
     client: Option<Client>,
+    /// Where a statement is cancelled.
+    url: Arc<DatabaseUrl>,
     first_failure: Option<SqlFailure>,
     doomed: Option<Severity>,
     /// The guest upset the driver's view of the session, so the connection must not serve anybody else.
@@ -262,8 +270,9 @@ impl Drop for GuestSession {
         let cancel = client.cancel_token();
         drop(client);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let url = Arc::clone(&self.url);
             runtime.spawn(async move {
-                if let Err(error) = cancel.cancel_query(NoTls).await {
+                if let Err(error) = url.cancel(&cancel).await {
                     tracing::debug!(error = %DatabaseError::from(error), "a cancelled statement may still be running");
                 }
             });

@@ -54,6 +54,11 @@ impl TestServer {
         SHARED.get_or_init(Self::start)
     }
 
+    /// The folder of its Unix socket.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// How to connect as the superuser, to the database `postgres`.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::new();

@@ -44,7 +44,7 @@ pub(crate) const KEYS: &[Key] = &[
     single(
         "database_url",
         "a local Postgres in the state folder",
-        "the database: `postgres://user:password@host/name`",
+        "the database: `postgres://user:password@host/name`, with `?sslmode=verify-full` and the like behind it",
     ),
     single("executor_id", "kept in the state folder", "the name by which this host owns its workflows"),
     single("state", ".dbos", "the folder for what the host keeps on this machine"),
