@@ -15,6 +15,7 @@ pub mod host;
 pub mod http;
 mod message;
 pub mod outside;
+pub mod pooler;
 pub mod postgres;
 pub mod programs;
 pub mod proxy;

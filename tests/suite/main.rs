@@ -22,6 +22,7 @@ mod migrations;
 mod numbers;
 mod outbound;
 mod phases;
+mod poolers;
 mod postgres_restarts;
 mod refused_records;
 mod retries;

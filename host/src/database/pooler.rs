@@ -42,21 +42,20 @@ impl Database {
 
 async fn are_sessions_lent(url: &DatabaseUrl) -> Result<bool, tokio_postgres::Error> {
     let asking = url.connect().await?;
-    let own = session(&asking).await?;
-    // Kept open: what they hold they hold until the question is answered.
+    // All are open before the first is asked: a pooler may take a session for each login, which would be the next lent.
+    // They stay open, and hold what they hold, until the question is answered.
     let mut holders = Vec::new();
     for _ in 0..HOLDERS {
-        let holder = url.connect().await?;
+        holders.push(url.connect().await?);
+    }
+    let own = session(&asking).await?;
+    for holder in &holders {
         if let Err(error) = holder.simple_query("BEGIN").await {
             // Statement mode, which lends a session for one statement only, refuses transactions (class 08, the
             // protocol: Postgres itself never does).
             return if error.code().is_some_and(|code| code.code().starts_with("08")) { Ok(true) } else { Err(error) };
         }
-        if session(&holder).await? == own {
-            return Ok(true);
-        }
-        holders.push(holder);
-        if session(&asking).await? != own {
+        if session(holder).await? == own || session(&asking).await? != own {
             return Ok(true);
         }
     }
