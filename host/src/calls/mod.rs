@@ -24,6 +24,6 @@ pub use gate::{Gate, MAX_PAYLOAD};
 pub use guest::{CommunicatorCalls, Guest, HandlerCalls, Phase, TicksSinceCall, TransactionCalls};
 pub use interrupt::{Interrupt, WaitFor};
 pub use log::GuestLog;
-pub use outbound::{AllowList, Origin, Outbound};
+pub use outbound::{AllowList, Network, Origin, Outbound};
 pub use services::{Program, Services, StartRequest, StepCall, StepEnd};
 pub use wasi::add_to_linker;

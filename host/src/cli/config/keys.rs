@@ -64,6 +64,11 @@ pub(crate) const KEYS: &[Key] = &[
         "nothing",
         "where communicators may send requests: `https://api.example.com`, `https://*.example.com`, `http://localhost:8080`",
     ),
+    list(
+        "outbound.private",
+        "nothing",
+        "networks that are not public and that names in `outbound.allow` may lead to: `10.0.0.0/8`",
+    ),
     single("limits.processor_ms", "10000", "processor time of an instance between two calls, in milliseconds"),
     single("limits.memory_mib", "256", "memory of one instance, in mebibytes"),
     single("limits.workflows", "64", "workflow instances at once"),
