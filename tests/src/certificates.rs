@@ -51,6 +51,12 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// Its own certificate in the place of a server's, as one has who signs it with its own key.
+    #[must_use]
+    pub fn as_server(&self) -> Certificate {
+        Certificate { chain: self.certificate.clone(), key: self.issuer.key().serialize_pem() }
+    }
+
     /// A certificate for a server with these names.
     #[must_use]
     pub fn certify(&self, names: &[&str]) -> Certificate {

@@ -126,6 +126,20 @@ async fn a_certificate_that_has_expired_is_refused_where_it_is_checked() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_signed_itself_encrypts_and_proves_nothing() {
+    let itself = Authority::new("localhost");
+    let postgres = TestPostgres::with_tls(&itself.as_server(), &itself);
+    let world = World::on(&postgres).await;
+    let url = |options: &str| format!("{}?{options}", world.database.url());
+    assert!(list(&url("sslmode=require"), &itself).await.status.success());
+    for options in ["sslmode=verify-ca&", ""] {
+        let options = format!("{options}sslrootcert={}", itself.file().display());
+        let complaint = complaint(&list(&url(&options), &itself).await);
+        assert!(complaint.contains("the server's certificate is itself that of an authority"), "{complaint}");
+    }
+}
+
+#[tokio::test]
 async fn workflows_run_and_recover_over_tls_on_every_connection() {
     let server = Server::shared();
     let world = World::on(&server.postgres).await;

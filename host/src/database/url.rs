@@ -41,7 +41,7 @@ pub enum ConnectError {
     },
     /// There is a pooler in between that gives each transaction another session.
     #[error(
-        "a pooler in transaction mode is between this host and the database at {0}; advisory locks, settings and prepared \
+        "a pooler in transaction or statement mode is between this host and the database at {0}; advisory locks, settings and prepared \
          statements do not survive it\n  hint: use the address of the database itself, or a pool in session mode; your \
          provider may call it the direct connection"
     )]
