@@ -115,7 +115,7 @@ impl Way {
         };
         let answer = answer.map_err(|error| match find::<Prohibited>(&error) {
             Some(prohibited) => prohibited_at(&origin, prohibited),
-            None => internal(&error),
+            None => internal(&error.without_url()),
         });
         let answer: http::Response<reqwest::Body> = answer?.into();
         let answer = answer.map(|body| body.map_err(|error| internal(&error)).boxed_unsync());
