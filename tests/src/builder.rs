@@ -28,6 +28,7 @@ pub struct HostBuilder {
     config: String,
     guest_env: Vec<(String, String)>,
     allow: Vec<String>,
+    private: Vec<String>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
 }
@@ -54,6 +55,7 @@ impl HostBuilder {
             config: String::new(),
             guest_env: Vec::new(),
             allow: Vec::new(),
+            private: Vec::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
         }
@@ -119,6 +121,13 @@ impl HostBuilder {
     #[must_use]
     pub fn allow(mut self, origin: &str) -> Self {
         self.allow.push(origin.into());
+        self
+    }
+
+    /// A network that is not public and that communicators may reach by names.
+    #[must_use]
+    pub fn private(mut self, network: &str) -> Self {
+        self.private.push(network.into());
         self
     }
 
@@ -210,9 +219,15 @@ impl HostBuilder {
                 writeln!(yaml, "  {name}: {}", quoted(value)).expect("writing to a string does not fail");
             }
         }
-        if !self.allow.is_empty() {
-            let origins: Vec<String> = self.allow.iter().map(|origin| quoted(origin)).collect();
-            writeln!(yaml, "outbound:\n  allow: [{}]", origins.join(", ")).expect("writing to a string does not fail");
+        let lists = [("allow", &self.allow), ("private", &self.private)];
+        let lists: Vec<String> = lists
+            .iter()
+            .filter(|(_, items)| !items.is_empty())
+            .map(|(key, items)| format!("  {key}: {}\n", Value::from(items.as_slice())))
+            .collect();
+        if !lists.is_empty() {
+            yaml.push_str("outbound:\n");
+            yaml.push_str(&lists.concat());
         }
         let path = self.folder.path().join("dbos-config.yaml");
         fs::write(&path, yaml).expect("write the configuration");

@@ -9,11 +9,13 @@
 //! an operator sees.
 
 pub mod builder;
+pub mod certificates;
 pub mod database;
 pub mod host;
 pub mod http;
 mod message;
 pub mod outside;
+pub mod pooler;
 pub mod postgres;
 pub mod programs;
 pub mod proxy;
@@ -22,6 +24,7 @@ mod supervisor;
 pub mod wait;
 
 pub use builder::HostBuilder;
+pub use certificates::{Authority, Certificate};
 pub use database::{Database, Run, Step};
 pub use host::{Hold, Host};
 pub use http::{Reply, Request};

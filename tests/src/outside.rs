@@ -46,6 +46,8 @@ impl Received {
 pub enum Answer {
     /// With this status and body.
     Reply(u16, String),
+    /// With 302 and this location.
+    Redirect(String),
     /// Not at all: the connection is closed.
     Drop,
     /// As the second says, when the gate is open.
@@ -113,7 +115,15 @@ impl Outside {
 
     /// A server that answers each request as the script says, which is given the request and all that came before it.
     pub async fn answering(script: impl Fn(&Received, &[Received]) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
+    }
+
+    /// The same at an address of this machine; all of 127.0.0.0/8 is.
+    pub async fn at(
+        address: SocketAddr,
+        script: impl Fn(&Received, &[Received]) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let received = Arc::new(Mutex::new(Vec::new()));
         let (count, open) = watch::channel(0);
@@ -125,6 +135,12 @@ impl Outside {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Everything that has arrived so far.
@@ -214,6 +230,13 @@ async fn answer_one(stream: TcpStream, received: &Mutex<Vec<Received>>, script: 
             Answer::Held(gate, then) => {
                 gate.wait().await;
                 answer = *then;
+            }
+            Answer::Redirect(location) => {
+                let head = format!(
+                    "HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).await?;
+                return stream.shutdown().await;
             }
             Answer::Reply(status, body) => {
                 let length = body.len();

@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::Config;
 
+use crate::certificates::{Authority, Certificate};
 use crate::database::Database;
 use crate::supervisor::Supervisor;
 
-/// Makes and starts a server with the settings `$1`, says where it is, waits for the end of the pipe, and cleans up.
+/// Makes and starts a server with the settings `$1` and the files that follow, each a name and its text; says where it
+/// is, waits for the end of the pipe, and cleans up.
 const SERVER: &str = r#"
     set -eu
     folder=$(mktemp -d)
@@ -23,6 +25,9 @@ const SERVER: &str = r#"
     initdb -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >initdb.log 2>&1 </dev/null \
         || { cat initdb.log >&2; exit 1; }
     printf '%s\n' "$1" "unix_socket_directories = '$folder'" >>data/postgresql.conf
+    shift
+    umask 077
+    while [ $# -gt 0 ]; do printf '%s' "$2" >"data/$1"; shift 2; done
     pg_ctl -D data -l server.log -w start >start.log 2>&1 </dev/null || { cat start.log server.log >&2; exit 1; }
     echo "$folder"
     cat >/dev/null
@@ -40,16 +45,35 @@ impl TestPostgres {
     /// The server that all tests of this process share. Its data never outlives the process, so nothing is synced.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<TestPostgres> = OnceLock::new();
-        SHARED.get_or_init(|| Self::with_settings("fsync = off"))
+        SHARED.get_or_init(|| Self::with_settings("fsync = off", &[]))
     }
 
     /// A server of its own, for a test that restarts it: what was committed must survive that.
     #[must_use]
     pub fn start() -> Self {
-        Self::with_settings("fsync = on")
+        Self::with_settings("fsync = on", &[])
     }
 
-    fn with_settings(settings: &str) -> Self {
+    /// A server that speaks TLS with this certificate, and nothing else over TCP. `postgres` is let in by its name,
+    /// `certified` by a certificate of `clients`, everybody else by password.
+    #[must_use]
+    pub fn with_tls(certificate: &Certificate, clients: &Authority) -> Self {
+        const LOGINS: &str = "local all all trust\n\
+             hostssl all certified 127.0.0.1/32 cert\n\
+             hostssl all postgres 127.0.0.1/32 trust\n\
+             hostssl all all 127.0.0.1/32 scram-sha-256\n";
+        Self::with_settings(
+            "fsync = off\nssl = on\nssl_ca_file = 'clients.crt'\npassword_encryption = 'scram-sha-256'",
+            &[
+                ("server.crt", certificate.chain()),
+                ("server.key", certificate.key()),
+                ("clients.crt", clients.certificate()),
+                ("pg_hba.conf", LOGINS),
+            ],
+        )
+    }
+
+    fn with_settings(settings: &str, files: &[(&str, &str)]) -> Self {
         let port = free_port();
         let settings = format!(
             "{settings}\nlisten_addresses = '127.0.0.1'\nport = {port}\nmax_connections = 400\nlog_statement = none\n\
@@ -57,6 +81,7 @@ impl TestPostgres {
         );
         let mut command = as_postgres("sh");
         command.args(["-c", SERVER, "sh", &settings]);
+        command.args(files.iter().flat_map(|(name, text)| [*name, *text]));
         let supervisor = Supervisor::start(command);
         let folder = PathBuf::from(supervisor.answer());
         Self { _supervisor: supervisor, folder, port }

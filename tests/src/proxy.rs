@@ -1,7 +1,8 @@
 //! A connection to Postgres that can be cut in the worst moment: when a statement is on its way and its answer is not.
 //!
 //! It stands between a host and the server and reads along. A test names a piece of SQL; at the next execution of a
-//! statement with it, the connection is cut in one of three ways (see [`Cut`]). Everything else passes unchanged.
+//! statement with it, the connection is cut in one of three ways (see [`Cut`]). Everything else passes unchanged, and
+//! nothing is encrypted.
 
 use std::collections::HashMap;
 use std::io;
@@ -58,7 +59,7 @@ impl Proxy {
     /// The connection string of a database through this proxy.
     #[must_use]
     pub fn url(&self, database: &Database) -> String {
-        format!("postgresql://postgres@{}/{}", self.address, database.name())
+        format!("postgresql://postgres@{}/{}?sslmode=disable", self.address, database.name())
     }
 
     /// Cuts the connection at the next execution of a statement that contains this text.
@@ -252,23 +253,23 @@ fn lock(plan: &Mutex<Plan>) -> std::sync::MutexGuard<'_, Plan> {
 
 /// One message of the protocol with its head: a kind of one byte (not in the first message) and a length.
 #[derive(Debug)]
-struct Frame(Vec<u8>);
+pub(crate) struct Frame(pub(crate) Vec<u8>);
 
 impl Frame {
     /// Takes the first whole message off the buffer.
-    fn take(buffer: &mut Vec<u8>, has_kind: bool) -> Option<Self> {
+    pub(crate) fn take(buffer: &mut Vec<u8>, has_kind: bool) -> Option<Self> {
         let head = usize::from(has_kind);
         let length = buffer.get(head..head + 4)?.try_into().map(u32::from_be_bytes).ok()?;
         let whole = head + usize::try_from(length).ok()?;
         (buffer.len() >= whole).then(|| Self(buffer.drain(..whole).collect()))
     }
 
-    fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         self.0[0]
     }
 
     /// True for what the server answers with `ReadyForQuery`: a simple query, `Sync`.
-    fn ends_a_request(&self) -> bool {
+    pub(crate) fn ends_a_request(&self) -> bool {
         matches!(self.kind(), b'Q' | b'S')
     }
 

@@ -151,6 +151,12 @@ fn failure(code: &ErrorCode) -> Error {
                 hint: requests are sent from communicators only, to where `outbound.allow` in dbos-config.yaml permits";
             error(message).with_code(code_text).do_not_retry()
         }
+        ErrorCode::DestinationIpProhibited => {
+            let message = "the host does not connect to where this name leads\n\
+                hint: its address is not public; the log of the host has it, and `outbound.private` in dbos-config.yaml can \
+                permit it";
+            error(message).with_code(code_text).do_not_retry()
+        }
         ErrorCode::InternalError(Some(message)) => error(message).with_code(code_text),
         _ => error(format!("{}{detail}", code_text.replace('-', " "))).with_code(code_text),
     }
@@ -184,6 +190,8 @@ mod tests {
         let denied = failure(&ErrorCode::HttpRequestDenied);
         assert!(denied.message().contains("outbound.allow") && !denied.is_retryable(), "{denied}");
         assert_eq!(denied.code(), Some("http-request-denied"));
+        let prohibited = failure(&ErrorCode::DestinationIpProhibited);
+        assert!(prohibited.message().contains("outbound.private") && !prohibited.is_retryable(), "{prohibited}");
         let size = failure(&ErrorCode::HttpRequestBodySize(Some(7)));
         assert_eq!((size.code(), size.message()), (Some("http-request-body-size"), "http request body size(Some(7))"));
         assert_eq!(failure(&ErrorCode::InternalError(Some("x".into()))).message(), "x");

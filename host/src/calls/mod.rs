@@ -27,7 +27,7 @@ pub use guest::{CommunicatorCalls, Guest, HandlerCalls, MAX_HEADERS, Phase, Tran
 pub use interrupt::{Interrupt, WaitFor};
 pub use log::{AppLog, GuestLog};
 pub use log_budget::LogBudget;
-pub use outbound::{AllowList, Origin, Outbound};
+pub use outbound::{AllowList, Network, Origin, Outbound};
 pub use processor::Processor;
 pub use services::{Program, Services, StartRequest, StepCall, StepEnd};
 pub use wasi::add_to_linker;

@@ -1,15 +1,30 @@
-//! Outgoing HTTP: which hosts a communicator may talk to, and the client that does it.
+//! Outgoing HTTP: where a communicator may send requests, and the client that does it.
 //!
-//! The guest is not trusted with the network of its host. Nothing is allowed unless the operator lists it, the scheme and
-//! port count, and redirects are not followed here: the guest follows them itself, and each hop is checked like the first.
+//! The guest is not trusted with the network of its host. A request passes two checks. Its origin must be on the list of
+//! the operator ([`AllowList`]); and the address that it goes to must be public, or granted. The second is there because
+//! a name proves nothing: whoever owns it decides, at each look-up anew, whether it leads to a service or to the
+//! database, the metadata of the cloud or the router beside this host. So the check is not of a name, but of the very
+//! addresses that are connected to, where they are found ([`resolver`]).
+//!
+//! Both checks look at the URL as the client understands it, never at the text that the guest wrote: what two parsers
+//! read differently, one of them checks and the other one follows. Redirects are not followed here: the guest follows
+//! them itself, and each hop is checked like the first. Nothing here must know phases or instances.
 
-use std::str::FromStr;
+mod address;
+mod allow;
+mod resolver;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use http_body_util::{BodyExt, BodyStream};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+pub use self::address::Network;
+pub use self::allow::{AllowList, Origin};
+use self::allow::{Reach, Refusal};
+use self::resolver::{Prohibited, Resolver};
 
 /// How long a connection may take to open, unless the guest asks for less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,83 +33,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// may have hundreds of bodies open.
 pub(super) const BODY_PIECE: usize = 64 * 1024;
 
-/// The hosts that an app may talk to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AllowList(pub Vec<Origin>);
-
-/// One entry: `https://api.example.com`, `http://localhost:8080`, `https://*.example.com` for every host below a domain,
-/// or `*` for everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(Pattern);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
-    Everything,
-    Origin { scheme: http::uri::Scheme, host: String, any_subdomain: bool, port: u16 },
-}
-
-impl AllowList {
-    /// True when a request to `uri` is allowed.
-    #[must_use]
-    pub fn allows(&self, uri: &http::Uri) -> bool {
-        let (Some(scheme), Some(host)) = (uri.scheme(), uri.host()) else { return false };
-        let port = uri.port_u16().unwrap_or_else(|| default_port(scheme));
-        // A name with a final dot is the same name, written in full.
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        self.0.iter().any(|entry| match &entry.0 {
-            Pattern::Everything => true,
-            Pattern::Origin { scheme: s, host: allowed, any_subdomain, port: p } => {
-                let host_fits = if *any_subdomain {
-                    host.strip_suffix(allowed.as_str()).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1)
-                } else {
-                    host == *allowed
-                };
-                s == scheme && *p == port && host_fits
-            }
-        })
-    }
-}
-
-impl FromStr for Origin {
-    type Err = &'static str;
-
-    fn from_str(entry: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected an origin, like `https://api.example.com`, `http://localhost:8080` or `https://*.example.com`, or `*`";
-        if entry == "*" {
-            return Ok(Self(Pattern::Everything));
-        }
-        let (entry, any_subdomain) = match entry.split_once("://*.") {
-            Some((scheme, rest)) => (format!("{scheme}://{rest}"), true),
-            None => (entry.to_owned(), false),
-        };
-        let uri: http::Uri = entry.parse().map_err(|_| EXPECTED)?;
-        let (Some(scheme), Some(host)) = (uri.scheme().cloned(), uri.host()) else { return Err(EXPECTED) };
-        if scheme != http::uri::Scheme::HTTP && scheme != http::uri::Scheme::HTTPS {
-            return Err("expected the scheme `http` or `https`");
-        }
-        if uri.path() != "/" || uri.query().is_some() {
-            return Err("expected an origin without a path: every path of a host is allowed, or none");
-        }
-        if host.contains('*') {
-            return Err("expected a `*` only as the first label of the host, like `https://*.example.com`");
-        }
-        let port = uri.port_u16().unwrap_or_else(|| default_port(&scheme));
-        Ok(Self(Pattern::Origin { scheme, host: host.to_ascii_lowercase(), any_subdomain, port }))
-    }
-}
-
-fn default_port(scheme: &http::uri::Scheme) -> u16 {
-    if *scheme == http::uri::Scheme::HTTPS { 443 } else { 80 }
-}
-
 /// The way out of an instance (lifetime: the app; cloned for each communicator).
 #[derive(Debug, Clone)]
 pub struct Outbound(Option<Arc<Way>>);
 
+/// Each client keeps its connections to itself, so none that one rule has let through serves a request under another.
 #[derive(Debug)]
 struct Way {
-    client: reqwest::Client,
     allow: AllowList,
+    /// For addresses that are public or granted.
+    anywhere: reqwest::Client,
+    /// For `localhost`, where it is listed.
+    this_machine: reqwest::Client,
 }
 
 impl Outbound {
@@ -109,12 +59,16 @@ impl Outbound {
     /// # Errors
     /// When the TLS client cannot be made (the system has no root certificates, say).
     pub fn to(allow: AllowList) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()?;
-        Ok(Self(Some(Arc::new(Way { client, allow }))))
+        let client = |reach| {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .dns_resolver(Resolver::new(reach, allow.private.clone()))
+                .build()
+        };
+        let (anywhere, this_machine) = (client(Reach::Anywhere)?, client(Reach::ThisMachine)?);
+        Ok(Self(Some(Arc::new(Way { allow, anywhere, this_machine }))))
     }
 }
 
@@ -136,13 +90,6 @@ impl WasiHttpHooks for Outbound {
             let Some(way) = way else {
                 return Err(Error::InternalError(Some("outgoing HTTP is only available in a communicator".into())));
             };
-            if !way.allow.allows(request.uri()) {
-                let (scheme, authority) = (request.uri().scheme_str(), request.uri().authority());
-                let origin =
-                    format!("{}://{}", scheme.unwrap_or("?"), authority.map_or("?", http::uri::Authority::as_str));
-                tracing::warn!("a request to `{origin}` was refused: it is not in `outbound.allow`");
-                return Err(Error::HttpRequestDenied);
-            }
             way.send(request, options).await
         })
     }
@@ -156,18 +103,53 @@ impl Way {
         let mut sent = http::Request::from_parts(parts, body);
         // The client sets it from the address, as it must be.
         sent.headers_mut().remove(http::header::HOST);
-        let mut sent = reqwest::Request::try_from(sent).map_err(|error| internal(&error))?;
+        let mut sent = reqwest::Request::try_from(sent).map_err(|_| Error::HttpRequestUriInvalid)?;
+        let origin = sent.url().origin().ascii_serialization();
+        let client = match self.allow.decide(sent.url()) {
+            Ok(Reach::Anywhere) => &self.anywhere,
+            Ok(Reach::ThisMachine) => &self.this_machine,
+            Err(Refusal::NotListed) => {
+                tracing::warn!("a request to `{origin}` was refused: it is not in `outbound.allow`");
+                return Err(Error::HttpRequestDenied);
+            }
+            Err(Refusal::Address(prohibited)) => return Err(prohibited_at(&origin, &prohibited)),
+        };
         let first_byte = options.as_ref().and_then(|options| options.first_byte_timeout);
         *sent.timeout_mut() = None;
-        let answer = self.client.execute(sent);
+        let answer = client.execute(sent);
         let answer = match first_byte {
             Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| Error::ConnectionTimeout)?,
             None => answer.await,
         };
-        let answer: http::Response<reqwest::Body> = answer.map_err(|error| internal(&error))?.into();
+        let answer = answer.map_err(|error| match find::<Prohibited>(&error) {
+            Some(prohibited) => prohibited_at(&origin, prohibited),
+            None => internal(&error.without_url()),
+        });
+        let answer: http::Response<reqwest::Body> = answer?.into();
         let answer = answer.map(|body| body.map_err(|error| internal(&error)).boxed_unsync());
         Ok((answer, Box::new(async { Ok(()) })))
     }
+}
+
+/// The operator learns where a name leads; the guest does not, or it could map the network that it is kept out of.
+fn prohibited_at(origin: &str, prohibited: &Prohibited) -> Error {
+    tracing::warn!(
+        "a request to `{origin}` was refused: {prohibited}; if it is meant to be reached, add its network to \
+         `outbound.private`"
+    );
+    Error::DestinationIpProhibited
+}
+
+/// A cause of this type, if the error has one.
+fn find<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// What the guest is told when a request fails: the whole chain of causes, without the address, which may hold secrets.
@@ -182,43 +164,4 @@ fn internal(error: &dyn std::error::Error) -> Error {
         cause = error.source();
     }
     Error::InternalError(Some(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn allows(entries: &[&str], uri: &str) -> bool {
-        let list = entries.iter().map(|entry| entry.parse().unwrap()).collect();
-        AllowList(list).allows(&uri.parse().unwrap())
-    }
-
-    #[test]
-    fn scheme_host_and_port_count() {
-        let list = ["https://api.example.com", "http://localhost:8080"];
-        assert!(allows(&list, "https://api.example.com/v1?x=1"));
-        assert!(allows(&list, "https://API.example.com:443/"));
-        assert!(allows(&list, "http://localhost:8080/key"));
-        assert!(!allows(&list, "http://api.example.com/"));
-        assert!(!allows(&list, "https://api.example.com:8443/"));
-        assert!(!allows(&list, "http://localhost/"));
-        assert!(!allows(&list, "https://api.example.com.evil.net/"));
-        assert!(!allows(&[], "https://api.example.com/"));
-    }
-
-    #[test]
-    fn a_star_stands_for_subdomains_only() {
-        let list = ["https://*.example.com"];
-        assert!(allows(&list, "https://a.b.example.com/"));
-        assert!(!allows(&list, "https://example.com/"));
-        assert!(!allows(&list, "https://badexample.com/"));
-        assert!(allows(&["*"], "http://anything:1/"));
-    }
-
-    #[test]
-    fn entries_that_mean_nothing_are_refused() {
-        for entry in ["example.com", "localhost:8080", "ftp://x", "https://x/path", "https://a.*.b"] {
-            assert!(entry.parse::<Origin>().unwrap_err().starts_with("expected"), "{entry}");
-        }
-    }
 }

@@ -35,7 +35,9 @@ impl Opened {
         };
         let url = DatabaseUrl::parse(url.expose())
             .map_err(|error| Failure::to("read the configuration").because(error).exit(Exit::Configuration))?;
-        Ok(Self { database: Database::connect(url).await.map_err(not_open)?, local: None })
+        let database = Database::connect(url).await.map_err(not_open)?;
+        database.check_sessions().await.map_err(not_open)?;
+        Ok(Self { database, local: None })
     }
 
     /// Opens a database that a host has made ready, for a command that only reads.
@@ -110,5 +112,6 @@ impl Opened {
 }
 
 fn not_open(error: ConnectError) -> Failure {
-    Failure::to("open the database").because(error).exit(Exit::Database)
+    let code = error.code();
+    Failure::to("open the database").because(error).exit(Exit::Database).code(code)
 }

@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 use tokio_postgres::error::SqlState;
 
-use super::connection::DatabaseUrl;
 use super::error::DatabaseError;
+use super::url::DatabaseUrl;
 use crate::workflow::AppName;
 
 /// The longest name of a role; Postgres cuts longer ones.
@@ -88,12 +88,10 @@ impl super::Database {
     /// # Errors
     /// When the role cannot be made, cannot log in, or may do too much.
     pub async fn guest_login(&self, app: &AppName, configured: Option<&str>) -> Result<GuestLogin, RoleError> {
-        let database = self.url().0.get_dbname().unwrap_or("postgres").to_owned();
+        let database = self.url().database().to_owned();
         let role = configured.map_or_else(|| default_role(&database, app), str::to_owned);
         let password = password(&self.secret().await?, &role);
-        let mut config = self.url().0.clone();
-        config.user(&role).password(&password);
-        let login = GuestLogin { url: DatabaseUrl(config), role: Some(role.clone()) };
+        let login = GuestLogin { url: self.url().with_login(&role, &password), role: Some(role.clone()) };
 
         let client = self.client().await?;
         // Most starts find everything as it should be, and need no rights to make roles.

@@ -1,9 +1,10 @@
 //! Opening a guest's connections, so that their streams are bounded ([`super::guest_wire`]).
 //!
-//! The driver opens sockets itself and lets nobody in between, except where it expects TLS. So a plain TCP connection is
-//! opened as one with "TLS" that begins at once, by a connector that encrypts nothing and bounds the stream; everything
-//! else that a connection string can say (several hosts, time-outs, keep-alives) stays the driver's. A Unix socket, where
-//! the driver knows no TLS, needs none of that and is opened here.
+//! The driver opens sockets itself and lets nobody in between, except where it does TLS. So the bound is part of the
+//! connector: the stream that comes out of a TLS handshake is bounded, and a plain TCP connection is opened as one with
+//! "TLS" that begins at once, by a connector that encrypts nothing and bounds the stream. Everything else that a
+//! connection string can say (several hosts, time-outs, keep-alives) stays the driver's. A Unix socket, where the driver
+//! knows no TLS, is opened here.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -11,20 +12,44 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use deadpool_postgres::Connect;
-use futures_util::future::BoxFuture;
+use futures_util::TryFutureExt;
+use futures_util::future::{BoxFuture, MapOk};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::{CancelToken, Client, Config, Connection, Error, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::DatabaseError;
 use super::guest_wire::Bounded;
+use super::tls;
+use super::url::DatabaseUrl;
 
-/// Opens connections whose streams are bounded.
-#[derive(Debug)]
-pub(super) struct BoundedConnect;
+/// Opens connections whose streams are bounded (lifetime: the app).
+pub(super) struct BoundedConnect(MakeRustlsConnect);
+
+impl BoundedConnect {
+    /// For connections to this database.
+    pub(super) fn to(url: &DatabaseUrl) -> Self {
+        Self(url.connector())
+    }
+
+    /// With TLS, or not at all.
+    async fn encrypted(&self, config: &Config) -> Result<(Client, JoinHandle<()>), Error> {
+        let mut config = config.clone();
+        config.ssl_mode(SslMode::Require);
+        let (client, connection) = config.connect(Encrypted(self.0.clone())).await?;
+        Ok((client, drive(connection)))
+    }
+}
+
+impl std::fmt::Debug for BoundedConnect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BoundedConnect").finish_non_exhaustive()
+    }
+}
 
 impl Connect for BoundedConnect {
     fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
@@ -40,22 +65,40 @@ impl Connect for BoundedConnect {
                     Err(_) => drop(config.connect(NoTls).await?),
                 }
             }
-            let mut config = config;
-            config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-            let (client, connection) = config.connect(Plain).await?;
-            Ok((client, drive(connection)))
+            match config.get_ssl_mode() {
+                SslMode::Disable => plain(&config).await,
+                // As the driver has it: without TLS only where the server says that it has none.
+                SslMode::Prefer => match self.encrypted(&config).await {
+                    Err(error) if tls::is_not_offered(&error) => plain(&config).await,
+                    other => other,
+                },
+                _ => self.encrypted(&config).await,
+            }
         })
     }
 }
 
+async fn plain(config: &Config) -> Result<(Client, JoinHandle<()>), Error> {
+    let mut config = config.clone();
+    config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+    let (client, connection) = config.connect(Plain).await?;
+    Ok((client, drive(connection)))
+}
+
 /// Asks the server to end what runs on a connection of [`BoundedConnect`].
-pub(super) async fn cancel(config: &Config, token: &CancelToken) {
-    let asked = match unix_socket(config) {
-        Some(socket) => match UnixStream::connect(socket).await {
+pub(super) async fn cancel(url: &DatabaseUrl, token: &CancelToken) {
+    let config = url.config();
+    let encrypted = || token.cancel_query(Encrypted(url.connector()));
+    let asked = match (unix_socket(config), config.get_ssl_mode()) {
+        (Some(socket), _) => match UnixStream::connect(socket).await {
             Ok(stream) => token.cancel_query_raw(stream, NoTls).await,
             Err(error) => return tracing::debug!("a statement could not be cancelled: {error}"),
         },
-        None => token.cancel_query(Plain).await,
+        (None, SslMode::Disable) => token.cancel_query(Plain).await,
+        // The token knows how its connection was opened, but not by which of the two connectors: the wrong one fails in
+        // its first message.
+        (None, SslMode::Prefer) => encrypted().or_else(|_| token.cancel_query(Plain)).await,
+        (None, _) => encrypted().await,
     };
     if let Err(error) = asked {
         tracing::debug!(error = %DatabaseError::from(error), "a statement could not be cancelled");
@@ -86,7 +129,7 @@ where
 struct Plain;
 
 impl MakeTlsConnect<Socket> for Plain {
-    type Stream = PlainStream;
+    type Stream = Bounded<PlainStream>;
     type TlsConnect = Self;
     type Error = io::Error;
 
@@ -96,17 +139,41 @@ impl MakeTlsConnect<Socket> for Plain {
 }
 
 impl TlsConnect<Socket> for Plain {
-    type Stream = PlainStream;
+    type Stream = Bounded<PlainStream>;
     type Error = io::Error;
-    type Future = Ready<io::Result<PlainStream>>;
+    type Future = Ready<io::Result<Self::Stream>>;
 
     fn connect(self, stream: Socket) -> Self::Future {
-        ready(Ok(PlainStream(Bounded::new(stream))))
+        ready(Ok(Bounded::new(PlainStream(stream))))
     }
 }
 
-/// A bounded stream, as the driver wants it.
-struct PlainStream(Bounded<Socket>);
+/// TLS, as the connection string asks for it.
+#[derive(Clone)]
+struct Encrypted<M>(M);
+
+impl<M: MakeTlsConnect<Socket>> MakeTlsConnect<Socket> for Encrypted<M> {
+    type Stream = Bounded<M::Stream>;
+    type TlsConnect = Encrypted<M::TlsConnect>;
+    type Error = M::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, M::Error> {
+        self.0.make_tls_connect(host).map(Encrypted)
+    }
+}
+
+impl<C: TlsConnect<Socket>> TlsConnect<Socket> for Encrypted<C> {
+    type Stream = Bounded<C::Stream>;
+    type Error = C::Error;
+    type Future = MapOk<C::Future, fn(C::Stream) -> Self::Stream>;
+
+    fn connect(self, stream: Socket) -> Self::Future {
+        self.0.connect(stream).map_ok(Bounded::new)
+    }
+}
+
+/// A socket in the place of a TLS stream.
+struct PlainStream(Socket);
 
 impl TlsStream for PlainStream {
     fn channel_binding(&self) -> ChannelBinding {

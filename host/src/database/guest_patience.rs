@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio_postgres::{CancelToken, SimpleQueryMessage};
 
-use super::connection::DatabaseUrl;
 use super::error::DatabaseError;
 use super::guest_connect;
+use super::url::DatabaseUrl;
 
 /// How much later than the server this side counts a statement as too long: the server's error is the better one.
 const SERVER_FIRST: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ impl Backend {
 /// Sees to it that a session whose connection was closed ends on the server too, with its locks.
 pub(super) async fn end(token: CancelToken, url: Arc<DatabaseUrl>, backend: Option<Backend>) {
     let ending = async {
-        guest_connect::cancel(&url.0, &token).await;
+        guest_connect::cancel(&url, &token).await;
         match backend {
             Some(backend) => url.connect().await?.batch_execute(&backend.termination()).await,
             None => Ok(()),

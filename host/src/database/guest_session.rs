@@ -13,13 +13,13 @@ use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingM
 use futures_util::TryStreamExt;
 
 use super::app_role::GuestLogin;
-use super::connection::DatabaseUrl;
 use super::error::DatabaseError;
 use super::guest_connect::{self, BoundedConnect};
 use super::guest_patience::{self, AFTER_CANCEL, Backend, Patience};
 use super::guest_sql::{HostCode, MAX_RESULT_BYTES, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control};
 pub use super::last_flight::SessionEnd;
 use super::last_flight::{self, Flight};
+use super::url::DatabaseUrl;
 use crate::workflow::Isolation;
 
 /// Connections of one app on its own login (lifetime: the process).
@@ -38,10 +38,11 @@ impl GuestPool {
         // `Clean` resets a session before it is used again: settings, temporary tables, cursors, advisory locks. What one
         // guest left behind must not travel to the next.
         let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
-        let manager = Manager::from_connect(login.url().0.clone(), BoundedConnect, config);
+        let url = Arc::new(login.url().clone());
+        let manager = Manager::from_connect(url.config().clone(), BoundedConnect::to(&url), config);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build();
         let pool = pool.expect("a pool without time-outs needs nothing that could be missing");
-        Self { pool, url: Arc::new(login.url().clone()), patience: Patience { statement, transaction } }
+        Self { pool, url, patience: Patience { statement, transaction } }
     }
 
     /// Opens a transaction.
@@ -153,7 +154,7 @@ impl GuestSession {
         if let Ok(ended) = tokio::time::timeout(self.patience.of_statement(), &mut statement).await {
             return ended;
         }
-        guest_connect::cancel(&self.url.0, &self.client().cancel_token()).await;
+        guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
         tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or(Err(Failed::Stuck))
     }
 
@@ -283,7 +284,7 @@ impl GuestSession {
                 Ok(end) => end,
                 // A deferred trigger of the guest, most likely. Whether the commit lands is up to the cancellation.
                 Err(_) => {
-                    guest_connect::cancel(&self.url.0, &self.client().cancel_token()).await;
+                    guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
                     tokio::time::timeout(AFTER_CANCEL, &mut flight).await.unwrap_or(SessionEnd::ConnectionLost)
                 }
             }

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 use super::guest_sql::{HostCode, MAX_RESULT_BYTES};
 
@@ -135,6 +136,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         buffer.put_slice(&this.ready[..now]);
         this.ready.advance(now);
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Bounded<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.stream.channel_binding()
     }
 }
 

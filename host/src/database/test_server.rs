@@ -54,7 +54,7 @@ impl TestServer {
         SHARED.get_or_init(Self::start)
     }
 
-    /// The folder with the socket.
+    /// The folder of its Unix socket.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }

@@ -44,7 +44,7 @@ pub(crate) const KEYS: &[Key] = &[
     single(
         "database_url",
         "a local Postgres in the state folder",
-        "the database: `postgres://user:password@host/name`",
+        "the database: `postgres://user:password@host/name`, with `?sslmode=verify-full` and the like behind it",
     ),
     single("executor_id", "kept in the state folder", "the name by which this host owns its workflows"),
     single("state", ".dbos", "the folder for what the host keeps on this machine"),
@@ -68,6 +68,11 @@ pub(crate) const KEYS: &[Key] = &[
         "outbound.allow",
         "nothing",
         "where communicators may send requests: `https://api.example.com`, `https://*.example.com`, `http://localhost:8080`",
+    ),
+    list(
+        "outbound.private",
+        "nothing",
+        "networks that are not public and that names in `outbound.allow` may lead to: `10.0.0.0/8`",
     ),
     single("limits.processor_ms", "10000", "processor time of an instance between two calls, in milliseconds"),
     single("limits.memory_mib", "256", "memory of one instance, in mebibytes"),

@@ -188,7 +188,10 @@ impl App {
             migrations: folder.join(values.text("migrations")?.as_deref().unwrap_or("migrations")),
             migrate: values.commands("database.migrate")?,
             sql_login,
-            outbound: AllowList(values.list("outbound.allow", str::parse)?),
+            outbound: AllowList {
+                origins: values.list("outbound.allow", str::parse)?,
+                private: values.list("outbound.private", str::parse)?,
+            },
         })
     }
 }

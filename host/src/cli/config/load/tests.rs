@@ -79,6 +79,7 @@ admin:
   listen: off
 outbound:
   allow: ['http://localhost:8081', 'https://*.example.com']
+  private: [10.0.0.0/8]
 limits:
   processor_ms: 500
   memory_mib: ${MEMORY}
@@ -107,7 +108,10 @@ fn every_key_is_read() {
     assert_eq!(app.migrate, ["alembic upgrade ${REVISION}"]);
     assert_eq!(app.sql_login, SqlLogin::Own(Some("greeting_guest".parse().expect("a role"))));
     let outbound = ["http://localhost:8081", "https://*.example.com"].map(|entry| entry.parse().expect("an origin"));
-    assert_eq!(app.outbound, AllowList(outbound.into()));
+    assert_eq!(
+        app.outbound,
+        AllowList { origins: outbound.into(), private: vec!["10.0.0.0/8".parse().expect("a network")] }
+    );
     assert_eq!(config.limits.processor, Duration::from_millis(500));
     assert_eq!(config.limits.memory_bytes, 512 << 20);
     let limits = &config.limits;
