@@ -196,6 +196,22 @@ async fn what_is_too_large_is_told() {
 }
 
 #[tokio::test]
+async fn what_is_not_http_or_absurd_gets_a_bare_status() {
+    let (_database, host) = started("").await;
+    let fields: String = (0..600).map(|n| format!("x-{n}: v\r\n")).collect();
+    for (sent, status) in [
+        ("hello\r\n\r\n".to_owned(), 400),
+        (format!("GET /header HTTP/1.1\r\n{fields}\r\n"), 431),
+        (format!("GET /header HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(200_000)), 431),
+        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(70_000)), 414),
+    ] {
+        let reply = Connection::open(&host).await.ask(&sent).await;
+        assert_eq!((reply.status, reply.body.as_str()), (status, ""), "{}", &sent[..20]);
+    }
+    assert_eq!(Request::get(host.url("/header")).send().await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_http_is_told() {
     let (_database, host) = started("").await;
     for (kind, what) in [("split", "value of the header `x-split`"), ("status", "status 99")] {

@@ -117,3 +117,26 @@ pub(super) fn check_head(parts: &Parts) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_their_bodies_find_places_or_are_turned_away() {
+        let limits =
+            HttpLimits { requests: 2, connections: 1, body_kib: 1, answer_kib: 1, patience: Duration::from_secs(1) };
+        let places = Places::new(&limits);
+        let (first, _second) = (places.request().expect("a place"), places.request().expect("a place"));
+        assert!(format!("{:?}", places.request().expect_err("no place")).contains("too_busy"));
+        drop(first);
+        assert!(places.request().is_ok());
+        let all = places.body(bytes(MAX_BODIES_KIB)).expect("room for all");
+        assert!(places.body(1).is_err());
+        drop(all);
+        assert!(places.body(1).is_ok());
+        // An operator who allows larger bodies gets room for one.
+        let large = HttpLimits { body_kib: 1024 * 1024, ..limits };
+        assert!(Places::new(&large).body(large.body_bytes()).is_ok());
+    }
+}
