@@ -4,7 +4,7 @@
 use std::io;
 
 use serde_json::Value;
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::message::{self, Sender};
@@ -91,15 +91,30 @@ impl Request {
         }
         head.push_str("\r\n");
         stream.write_all(&[head.as_bytes(), &self.body].concat()).await?;
-        let message = message::read(&mut stream, Sender::Server).await?;
-        let message = message.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "no answer came"))?;
-        let status = message.start.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let body = String::from_utf8(message.body).map_err(|_| invalid("the answer is not UTF-8"))?;
-        Ok(Reply { status: status.ok_or_else(|| invalid("no status"))?, headers: message.headers, body })
+        let has_body = self.method != "HEAD";
+        Reply::read_from(&mut stream, has_body).await
     }
 }
 
 impl Reply {
+    /// Reads an answer from a connection that nothing else is read from.
+    ///
+    /// # Errors
+    /// When the connection ends before the answer does.
+    pub async fn read(stream: &mut TcpStream) -> io::Result<Self> {
+        Self::read_from(&mut BufReader::new(stream), true).await
+    }
+
+    async fn read_from(stream: &mut (impl AsyncBufRead + Unpin), has_body: bool) -> io::Result<Self> {
+        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        let sender = if has_body { Sender::Server } else { Sender::ServerWithoutBody };
+        let message = message::read(stream, sender).await?;
+        let message = message.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "no answer came"))?;
+        let status = message.start.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let body = String::from_utf8(message.body).map_err(|_| invalid("the answer is not UTF-8"))?;
+        Ok(Self { status: status.ok_or_else(|| invalid("no status"))?, headers: message.headers, body })
+    }
+
     /// A header by its name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -18,6 +18,8 @@ pub(crate) struct Message {
 pub(crate) enum Sender {
     Client,
     Server,
+    /// Who answers a HEAD: with the length of a body that does not come.
+    ServerWithoutBody,
 }
 
 /// Finds a header by its name, in whatever case.
@@ -45,6 +47,7 @@ pub(crate) async fn read(stream: &mut (impl AsyncBufRead + Unpin), sender: Sende
     let is_chunked = header(&headers, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
     let mut body = Vec::new();
     match length {
+        _ if sender == Sender::ServerWithoutBody => {}
         _ if is_chunked => read_chunks(stream, &mut body).await?,
         Some(length) => {
             body.resize(length, 0);

@@ -177,7 +177,7 @@ async fn what_no_route_answers_is_told() {
     let nothing = get(&host, "/nowhere").await;
     assert_eq!((nothing.status, &nothing.json()["detail"]), (404, &json!("no route of an app answers `/nowhere`")));
     let other_method = get(&host, "/echo/hi").await;
-    assert_eq!((other_method.status, other_method.header("allow")), (405, Some("POST")));
+    assert_eq!((other_method.status, other_method.header("allow")), (405, Some("POST, OPTIONS")));
 }
 
 #[tokio::test]

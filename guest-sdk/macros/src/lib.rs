@@ -82,8 +82,9 @@ pub fn communicator(options: TokenStream, item: TokenStream) -> TokenStream {
 /// fn greet(name: String, shout: Option<bool>) -> Result<String> { … }
 /// ```
 ///
-/// A parameter with the name of a placeholder takes its value; any other comes from the query string, except
-/// `Json<T>`, which takes the body, and `Request`, which takes everything. The function stays an ordinary function;
+/// A parameter with the name of a placeholder takes its value; any other comes from the query string (of a `POST`, `PUT`
+/// or `PATCH` also from a form in its body), except `Json<T>`, which takes the body, and `Request`, which takes
+/// everything. The function stays an ordinary function;
 /// a `#[workflow]`, `#[transaction]` or `#[communicator]` can be bound to a path in the same way, in either order.
 ///
 /// Option: `name = "…"` after the path, the route's public name; by default the function's.

@@ -123,6 +123,7 @@ fn check_other_routes(options: &Options, function: &Function) -> syn::Result<()>
 enum Source {
     Path,
     Query,
+    QueryOrForm,
     Body,
     Request,
 }
@@ -140,7 +141,8 @@ fn source(method: Method, parameter: &Parameter, placeholders: &[String]) -> syn
         (true, _, _) => Ok(Source::Body),
         (_, true, _) => Ok(Source::Request),
         (_, _, true) => Ok(Source::Path),
-        _ => Ok(Source::Query),
+        _ if matches!(method, Method::Get | Method::Delete) => Ok(Source::Query),
+        _ => Ok(Source::QueryOrForm),
     }
 }
 
@@ -152,7 +154,8 @@ fn wrapper(method: Method, name: &str, path: &LitStr, function: &Function, sourc
         let value = match source {
             Source::Path => quote!(__dbos_request.path_parameter(#name)?),
             Source::Query => quote!(__dbos_request.query_parameter(#name)?),
-            Source::Body => quote!(::dbos_guest::Json(__dbos_request.json()?)),
+            Source::QueryOrForm => quote!(__dbos_request.parameter(#name)?),
+            Source::Body => quote!(::dbos_guest::Json(__dbos_request.json_parameter(#name)?)),
             Source::Request => quote!(::std::clone::Clone::clone(&__dbos_request)),
         };
         quote_spanned!(place(owned)=> let #ident: #owned = #value;)
@@ -169,8 +172,10 @@ fn wrapper(method: Method, name: &str, path: &LitStr, function: &Function, sourc
                 __dbos_request: ::dbos_guest::Request,
             ) -> ::dbos_guest::Result<::dbos_guest::Response> {
                 use ::dbos_guest::__private::{AsJson as _, AsResponse as _};
+                // Before the arguments, one of which may have the function's name.
+                let __dbos_function = #ident;
                 #(#take)*
-                let __dbos_value = #ident(#(#pass),*) #outcome;
+                let __dbos_value = __dbos_function(#(#pass),*) #outcome;
                 (&::dbos_guest::__private::Reply::new(__dbos_value)).respond()
             }
 
@@ -203,6 +208,18 @@ mod tests {
     }
 
     #[test]
+    fn a_get_has_no_form() {
+        let code = expanded(
+            Method::Get,
+            quote!("/x"),
+            quote!(
+                fn f(page: u32) {}
+            ),
+        );
+        assert!(code.contains("query_parameter (\"page\")"), "{code}");
+    }
+
+    #[test]
     fn arguments_come_from_where_their_name_and_type_say() {
         let item = quote!(
             fn f(id: u32, page: Option<u32>, body: Json<New>, request: Request) -> Result<String> {
@@ -211,10 +228,11 @@ mod tests {
         );
         let code = expanded(Method::Post, quote!("/things/{id}"), item);
         assert!(code.contains("path_parameter (\"id\")"), "{code}");
-        assert!(code.contains("query_parameter (\"page\")"), "{code}");
+        assert!(code.contains("let page : Option < u32 > = __dbos_request . parameter (\"page\")"), "{code}");
         assert!(code.contains("let body : Json < New > = :: dbos_guest :: Json"), "{code}");
         assert!(code.contains("let request : Request = :: std :: clone"), "{code}");
-        assert!(code.contains("f (id , page , body , request) ?"), "{code}");
+        assert!(code.contains("let __dbos_function = f ;"), "{code}");
+        assert!(code.contains("__dbos_function (id , page , body , request) ?"), "{code}");
     }
 
     #[test]
@@ -227,7 +245,7 @@ mod tests {
         );
         let code = expanded(Method::Get, quote!("/greetings", name = "list"), item);
         assert!(code.starts_with("# [transaction (read_only)] fn greetings"), "{code}");
-        assert!(code.contains("greetings (& limit) ?"), "{code}");
+        assert!(code.contains("__dbos_function (& limit) ?"), "{code}");
         assert!(code.contains("name : \"list\""), "{code}");
     }
 

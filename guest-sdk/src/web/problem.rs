@@ -1,6 +1,6 @@
 //! The answer of a handler that failed: a problem document (RFC 9457).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::response::Response;
 use crate::Error;
@@ -8,7 +8,8 @@ use crate::Error;
 /// The status of an error that has none of its own.
 const INTERNAL_SERVER_ERROR: u16 = 500;
 
-/// The answer for an error: its status, or 500, and its message as the detail.
+/// The answer for an error: its status, or 500, its message as the detail, and for a mistake of the client what is
+/// attached to it as further members.
 pub(crate) fn problem(error: &Error) -> Response {
     let status = error.status().unwrap_or(INTERNAL_SERVER_ERROR);
     let mut document = json!({
@@ -20,6 +21,14 @@ pub(crate) fn problem(error: &Error) -> Response {
     });
     if let Some(code) = error.code() {
         document["code"] = code.into();
+    }
+    // What a client did wrong it may be told in full; what a program attached to its own failures is for its own eyes.
+    if status < INTERNAL_SERVER_ERROR
+        && let (Some(Value::Object(data)), Some(members)) = (error.data(), document.as_object_mut())
+    {
+        for (name, value) in data {
+            members.entry(name).or_insert(value);
+        }
     }
     Response::new(status).body("application/problem+json", document.to_string())
 }
@@ -58,5 +67,15 @@ mod tests {
                 "detail": "no such greeting", "name": "Error", "code": "E1"})
         );
         assert_eq!(problem(&Error::new("x")).status(), 500);
+    }
+
+    #[test]
+    fn what_is_attached_is_told_of_mistakes_of_the_client() {
+        let error = Error::new("too little").with_data(serde_json::json!({"balance": 30, "status": 1}));
+        let document: serde_json::Value = serde_json::from_slice(&problem(&error.with_status(403)).body).unwrap();
+        assert_eq!((&document["balance"], &document["status"]), (&30.into(), &403.into()));
+        let error = Error::new("secret").with_data(serde_json::json!({"balance": 30}));
+        let document: serde_json::Value = serde_json::from_slice(&problem(&error).body).unwrap();
+        assert!(document.get("balance").is_none());
     }
 }

@@ -18,8 +18,8 @@ use super::services::{Program, Services, StepCall};
 use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, Budget, Code, EpochMs, Failure, History, JsonError, Operation, OperationDigest, OperationKind, Record,
-    RecordedResult, StepKind, StepNumber, WorkflowId, WorkflowTime, check_json,
+    Arguments, ArgumentsError, Budget, Code, EpochMs, Failure, History, JsonError, Operation, OperationDigest,
+    OperationKind, Record, RecordedResult, StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime, check_json,
 };
 
 /// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
@@ -41,6 +41,7 @@ pub struct Gate {
     budget: Budget,
     time: WorkflowTime,
     log: GuestLog,
+    trace: Option<TraceContext>,
     open: Vec<Ticket>,
 }
 
@@ -63,9 +64,10 @@ impl Gate {
         (history, budget): (History, Budget),
         time: WorkflowTime,
         log: GuestLog,
+        trace: Option<TraceContext>,
     ) -> Self {
         log.replaying(history.is_replaying());
-        Self { services, program, claim, history, budget, time, log, open: Vec::new() }
+        Self { services, program, claim, history, budget, time, log, trace, open: Vec::new() }
     }
 
     /// The run.
@@ -156,7 +158,8 @@ impl Gate {
         self.before_effect().await?;
         let digest = OperationDigest::of(&operation);
         let arguments = operation.arguments.to_string();
-        let call = StepCall { claim: &self.claim, program: &self.program, number, name, arguments: &arguments, digest };
+        let (claim, program, trace) = (&self.claim, &self.program, self.trace);
+        let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace };
         let end = self.services.run_step(call).await?;
         failpoint::hit("gate.after_effect").await;
         self.budget.recorded(&end.result);
@@ -181,7 +184,7 @@ impl Gate {
             return Err(Failure::new("Error", Code("unknown_step"), text).not_retryable());
         };
         let arguments = parse_arguments(arguments)?;
-        arguments.check(&entry.parameters).map_err(bad_arguments)?;
+        arguments.check_names(&entry.parameters).map_err(bad_arguments)?;
         Ok(Value::Object(arguments.0))
     }
 
@@ -259,6 +262,7 @@ impl Gate {
         let mut record = self.new_record(number, &operation, RecordedResult::Output("null".into()));
         (record.started_at, record.completed_at) = (new.created_at, new.created_at);
         new.parent = Some(record);
+        new.trace = self.trace;
         let created_at = new.created_at;
         match self.services.start_child(new).await {
             // There is a run under the chosen id already: this is the handle of the first one.
@@ -373,7 +377,7 @@ pub(super) fn no_such_workflow(id: &str) -> Failure {
     Failure::new("Error", Code("no_such_workflow"), format!("there is no workflow with the id `{id}`"))
 }
 
-pub(super) fn bad_arguments(error: crate::workflow::ArgumentsError) -> Failure {
+pub(super) fn bad_arguments(error: ArgumentsError) -> Failure {
     Failure::new("Error", Code("bad_arguments"), error.to_string()).not_retryable()
 }
 
@@ -397,13 +401,13 @@ pub(super) fn parse_arguments(json: &str) -> Result<Arguments, Failure> {
     Arguments::from_json(value).map_err(bad_arguments)
 }
 
-/// A start from a guest: a workflow of the program with arguments that fit it.
+/// A start from a guest: a workflow of the program with arguments for its parameters.
 pub(super) fn check_workflow(program: &Program, name: &str, arguments: &str) -> Result<Arguments, Failure> {
     let Some(entry) = program.manifest.workflow(name) else {
         let text = format!("the app has no workflow `{name}`");
         return Err(Failure::new("Error", Code("unknown_workflow"), text).not_retryable());
     };
     let arguments = parse_arguments(arguments)?;
-    arguments.check(&entry.parameters).map_err(bad_arguments)?;
+    arguments.check_names(&entry.parameters).map_err(bad_arguments)?;
     Ok(arguments)
 }

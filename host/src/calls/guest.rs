@@ -14,7 +14,7 @@ use super::processor::Processor;
 use super::services::{Program, Services};
 use super::wasi;
 use crate::database::GuestSession;
-use crate::workflow::{Code, Failure, StepNumber, WorkflowId};
+use crate::workflow::{Code, Failure, StepNumber, TraceContext, WorkflowId};
 
 /// The phase of an instance, with what its calls work on.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct HandlerCalls {
     pub idempotency_key: Option<String>,
     /// How many runs the handler has started.
     pub started: u32,
+    /// The trace that the request belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 impl std::fmt::Debug for HandlerCalls {
@@ -90,6 +92,8 @@ pub struct CommunicatorCalls {
     pub step: StepNumber,
     /// How many keys were asked for in this attempt.
     pub keys: u32,
+    /// The trace that the run belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 /// What an instance may have open at once in the interfaces of WASI: requests, their bodies, streams, headers, what can be

@@ -11,7 +11,7 @@ use tracing::Level;
 use super::bindings::imports::log;
 use super::guest::{Guest, unwind};
 use super::log_budget::{LogBudget, Verdict};
-use crate::workflow::{AppName, WorkflowId};
+use crate::workflow::{AppName, TraceContext, WorkflowId};
 
 /// The longest line, in bytes; what is longer is cut with a mark. Log stores cut at about this size too.
 const MAX_LINE: usize = 64 * 1024;
@@ -47,6 +47,7 @@ impl AppLog {
 struct Inner {
     app: AppLog,
     run: Option<WorkflowId>,
+    trace: Option<String>,
     show_replayed: bool,
     mode: Mode,
     held: Vec<(Level, String)>,
@@ -66,6 +67,7 @@ impl GuestLog {
         Self(Arc::new(Mutex::new(Inner {
             app: app.clone(),
             run: run.cloned(),
+            trace: None,
             show_replayed: false,
             mode: Mode::Print,
             held: Vec::new(),
@@ -73,6 +75,13 @@ impl GuestLog {
             dropped: 0,
             panic: None,
         })))
+    }
+
+    /// The same, with the trace that the instance works for on each line.
+    #[must_use]
+    pub fn traced(self, trace: Option<TraceContext>) -> Self {
+        self.lock().trace = trace.map(TraceContext::trace_id);
+        self
     }
 
     /// The same, with lines that a replay repeats printed again (for those who debug a replay).
@@ -176,12 +185,13 @@ impl Inner {
 
     fn write(&self, level: Level, text: &str) {
         let (app, run) = (self.app.app.as_str(), self.run.as_ref().map_or("", WorkflowId::as_str));
+        let trace = self.trace.as_deref();
         match level {
-            Level::ERROR => tracing::error!(target: "guest", app, workflow = run, "{text}"),
-            Level::WARN => tracing::warn!(target: "guest", app, workflow = run, "{text}"),
-            Level::INFO => tracing::info!(target: "guest", app, workflow = run, "{text}"),
-            Level::DEBUG => tracing::debug!(target: "guest", app, workflow = run, "{text}"),
-            Level::TRACE => tracing::trace!(target: "guest", app, workflow = run, "{text}"),
+            Level::ERROR => tracing::error!(target: "guest", app, workflow = run, trace, "{text}"),
+            Level::WARN => tracing::warn!(target: "guest", app, workflow = run, trace, "{text}"),
+            Level::INFO => tracing::info!(target: "guest", app, workflow = run, trace, "{text}"),
+            Level::DEBUG => tracing::debug!(target: "guest", app, workflow = run, trace, "{text}"),
+            Level::TRACE => tracing::trace!(target: "guest", app, workflow = run, trace, "{text}"),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! waits with a timer, and in a workflow that timer would end the run with an error about clocks. So the refusal must
 //! come from the call itself.
 
+use http::{HeaderName, HeaderValue};
 use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{
@@ -14,6 +16,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 
 use super::guest::{Guest, Phase};
+use crate::workflow::TraceContext;
 
 /// The name under which wasmtime-wasi-http defines the interface. A guest that imports an earlier 0.2 gets it as well.
 const INTERFACE: &str = "wasi:http/outgoing-handler@0.2.12";
@@ -68,13 +71,39 @@ fn send(
     request: Resource<HostOutgoingRequest>,
     options: Option<Resource<RequestOptions>>,
 ) -> wasmtime::Result<Answer> {
-    if !matches!(guest.phase(), Phase::Communicator(_)) {
+    let Phase::Communicator(calls) = guest.phase() else {
         let text = "outgoing HTTP is only available in a communicator";
         return Ok(Err(ErrorCode::InternalError(Some(text.into()))));
+    };
+    if let Some(trace) = calls.trace {
+        carry_trace(guest, &request, trace)?;
     }
     let mut http = guest.http();
     match http.handle(request, options) {
         Ok(answer) => Ok(Ok(answer)),
         Err(error) => http.convert_error_code(error).map(Err),
     }
+}
+
+/// The header by which a trace goes on.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Puts the run's trace into a request, with a span of its own. A guest that keeps traces itself has written the header
+/// already, and knows better.
+fn carry_trace(
+    guest: &mut Guest,
+    request: &Resource<HostOutgoingRequest>,
+    trace: TraceContext,
+) -> wasmtime::Result<()> {
+    let request = guest.table.get_mut(request)?;
+    if request.headers.contains_key(&TRACEPARENT) {
+        return Ok(());
+    }
+    let mut span = [0; 8];
+    getrandom::fill(&mut span).map_err(|error| wasmtime::Error::msg(error.to_string()))?;
+    let value = HeaderValue::from_str(&trace.with_span(u64::from_be_bytes(span)).to_header());
+    let mut headers = http::HeaderMap::clone(&request.headers);
+    headers.insert(TRACEPARENT, value.expect("hexadecimal digits and hyphens are visible ASCII"));
+    request.headers = FieldMap::new_immutable(&mut guest.outbound, headers);
+    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, Outcome};
 use crate::workflow::{
     AppName, Arguments, ComponentDigest, EpochMs, Failure, Manifest, OperationDigest, RecordedResult, StepNumber,
-    WorkflowId,
+    TraceContext, WorkflowId,
 };
 
 /// The component that an instance is made of, as far as calls need to know (lifetime: the component).
@@ -39,6 +39,8 @@ pub struct StepCall<'a> {
     pub arguments: &'a str,
     /// The digest of the call.
     pub digest: OperationDigest,
+    /// The trace that the run belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 /// How a step ended.
@@ -63,6 +65,8 @@ pub struct StartRequest {
     pub name: String,
     /// Its arguments.
     pub arguments: Arguments,
+    /// The trace that it will belong to.
+    pub trace: Option<TraceContext>,
 }
 
 /// What the executor does for calls.
@@ -86,6 +90,7 @@ pub trait Services: Send + Sync {
         program: &'a Program,
         step: &'a str,
         arguments: &'a str,
+        trace: Option<TraceContext>,
     ) -> BoxFuture<'a, Result<String, Failure>>;
 
     /// A run that this host will own once it is written.
@@ -95,7 +100,8 @@ pub trait Services: Send + Sync {
     /// also when the parent's instance is dropped in between.
     fn start_child(&self, child: NewRun) -> BoxFuture<'_, Result<Landed, JournalClosed>>;
 
-    /// Starts a run and returns its id when the start is durable. A run that exists already is not started again.
+    /// Checks the arguments, starts a run and returns its id when the start is durable. A run that exists already is not
+    /// started again.
     fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<WorkflowId, Failure>>;
 
     /// Returns when the clock shows `wake`, or with [`Interrupt::Suspended`] when that is far off.

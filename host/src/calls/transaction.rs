@@ -29,17 +29,19 @@ impl HandlerCalls {
             return self.one_step_workflow(step, arguments).await;
         }
         let parsed = parse_arguments(arguments)?;
-        parsed.check(&entry.map(|e| e.parameters.clone()).unwrap_or_default()).map_err(super::gate::bad_arguments)?;
-        self.services.read(&self.program, step, arguments).await
+        parsed
+            .check_names(&entry.map(|e| e.parameters.clone()).unwrap_or_default())
+            .map_err(super::gate::bad_arguments)?;
+        self.services.read(&self.program, step, arguments, self.trace).await
     }
 
     /// A step that a handler calls is a workflow of one step: recorded, and run to its end after a crash.
     pub(super) async fn one_step_workflow(&mut self, step: &str, arguments: &str) -> Result<String, Failure> {
         let arguments = parse_arguments(arguments)?;
         if let Some(entry) = self.program.manifest.step(step) {
-            arguments.check(&entry.parameters).map_err(super::gate::bad_arguments)?;
+            arguments.check_names(&entry.parameters).map_err(super::gate::bad_arguments)?;
         }
-        let request = StartRequest { id: self.next_id()?, name: format!("temp:{step}"), arguments };
+        let request = StartRequest { id: self.next_id()?, name: format!("temp:{step}"), arguments, trace: self.trace };
         let id = self.services.start(&self.program, request).await?;
         match self.services.outcome(&id).await {
             Some(Outcome::Success(json)) => Ok(json),

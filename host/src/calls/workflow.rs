@@ -71,6 +71,7 @@ impl HandlerCalls {
             }
             None => self.next_id()?,
         };
-        self.services.start(&self.program, StartRequest { id, name: name.into(), arguments }).await
+        let request = StartRequest { id, name: name.into(), arguments, trace: self.trace };
+        self.services.start(&self.program, request).await
     }
 }

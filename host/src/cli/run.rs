@@ -129,7 +129,7 @@ async fn serve(
     });
     let routes = Routes::of(executor.apps())
         .map_err(|error| Failure::to("serve the app's routes").because(error).exit(Exit::Component))?;
-    let server = Server::bind(config.listen, Arc::clone(&executor), routes)
+    let server = Server::bind(config.listen, Arc::clone(&executor), routes, config.limits.http)
         .await
         .map_err(|error| Failure::to("serve HTTP").because(error).code(Code("cannot_listen")))?;
     let admin = admin(config, &executor).await?;
@@ -183,7 +183,7 @@ async fn until_told_to_stop(
     watching.abort();
     let ended = tokio::time::timeout(GRACE, async { tokio::join!(executor.quiet(), serving) }).await;
     match ended {
-        Ok((_, Ok(Err(error)))) => tracing::error!("the HTTP server ended: {error}"),
+        Ok((_, Err(error))) => tracing::error!("the HTTP server ended: {error}"),
         Ok(_) => {}
         Err(_) => tracing::warn!("some calls did not end in time; what they began is recorded or is done again"),
     }

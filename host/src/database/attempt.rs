@@ -7,7 +7,7 @@
 
 use super::claim::Claim;
 use super::error::DatabaseError;
-use crate::workflow::{AppName, ComponentDigest, EpochMs};
+use crate::workflow::{AppName, ComponentDigest, EpochMs, TraceContext};
 
 /// A counted attempt, and what an instance needs to know of its run.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Attempt {
     pub serialization: Option<String>,
     /// Where workflow time starts.
     pub started_at: EpochMs,
+    /// The trace that the run belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 // The row is looked for by its key alone and compared afterwards, as the journal does: an index of what is PENDING has
@@ -50,7 +52,7 @@ WITH locked AS (
       ON CONFLICT (workflow_uuid) DO UPDATE SET records = EXCLUDED.records
 )
 SELECT c.recovery_attempts, c.name, c.application_version, c.application_name, coalesce(i.inputs, c.inputs),
-       c.serialization, c.created_at
+       c.serialization, c.created_at, c.attributes->'dbos.otelContext'->>'traceparent'
   FROM counted c LEFT JOIN dbos.workflow_input i USING (workflow_uuid)";
 
 impl super::Database {
@@ -71,6 +73,7 @@ impl super::Database {
             inputs: row.get(4),
             serialization: row.get(5),
             started_at: EpochMs(row.get(6)),
+            trace: row.get::<_, Option<&str>>(7).and_then(TraceContext::parse),
         }))
     }
 }

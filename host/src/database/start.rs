@@ -10,7 +10,7 @@ use super::error::DatabaseError;
 use super::journal::Landed;
 use super::progress::column;
 use super::record::NewRecord;
-use crate::workflow::{AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, WorkflowId};
+use crate::workflow::{AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, TraceContext, WorkflowId};
 
 /// A run to be started by this host at once.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct NewRun {
     inputs: Arc<str>,
     /// When it is created: where its workflow time starts, now and in every replay.
     pub created_at: EpochMs,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceContext>,
     /// The run that started it, with the parent's record of the start: both are one write.
     pub parent: Option<NewRecord>,
 }
@@ -59,6 +61,7 @@ impl NewRun {
             arguments,
             inputs,
             created_at,
+            trace: None,
             parent: None,
         }
     }
@@ -92,14 +95,17 @@ pub struct Existing {
 // A row that exists is left as it is: the first start wins, whoever sent it. `creator_xid` tells a start whose answer
 // was lost that the row is its own.
 //
+// A trace is kept as DBOS's SDKs keep it, so that a run continues the same one whoever takes it over. Without one the
+// attributes stay NULL: an index has every row with attributes.
+//
 // A host whose lease lapsed is another incarnation since; a start that it prepared before would be a run that nobody
 // looks for. So the executor must still be this incarnation, and its row is locked: who becomes it next waits for the
 // start, and finds the run at its first look.
 const START: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
-                         $9::text[])
-      AS n (id, name, executor, version, token, app, inputs, created_at, incarnation)
+                         $9::text[], $10::text[])
+      AS n (id, name, executor, version, token, app, inputs, created_at, incarnation, trace)
 ), self AS (
     SELECT executor_id, incarnation FROM dbos_host.executor
       WHERE (executor_id, incarnation) IN (SELECT executor, incarnation FROM new)
@@ -108,9 +114,10 @@ WITH new AS (
 ), created AS (
     INSERT INTO dbos.workflow_status
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
-         owner_xid, creator_xid, serialization, application_name, created_at)
+         owner_xid, creator_xid, serialization, application_name, created_at, attributes)
       SELECT n.id, 'PENDING', n.name, n.executor, n.version, '', 1, 0, n.token, n.token, 'portable_json', n.app,
-             n.created_at
+             n.created_at, CASE WHEN n.trace IS NOT NULL THEN
+               jsonb_build_object('dbos.otelContext', jsonb_build_object('traceparent', n.trace)) END
         FROM new n JOIN self ON self.executor_id = n.executor AND self.incarnation = n.incarnation
        ORDER BY n.id
       ON CONFLICT (workflow_uuid) DO NOTHING
@@ -130,9 +137,10 @@ SELECT 'self ' || incarnation, executor_id FROM self UNION ALL SELECT 'created',
 const START_CHILDREN: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
-                         $9::text[], $10::text[], $11::int4[], $12::int8[], $13::int8[], $14::bytea[])
+                         $9::text[], $10::text[], $11::int4[], $12::int8[], $13::int8[], $14::bytea[],
+                         $15::text[])
       AS n (id, name, executor, version, token, app, inputs, created_at, parent, parent_token, step, started_at,
-            completed_at, digest)
+            completed_at, digest, trace)
 ), locked AS (
     SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
       WHERE s.workflow_uuid = ANY ($9)
@@ -156,9 +164,10 @@ WITH new AS (
 ), created AS (
     INSERT INTO dbos.workflow_status
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
-         owner_xid, creator_xid, serialization, parent_workflow_id, application_name, created_at)
+         owner_xid, creator_xid, serialization, parent_workflow_id, application_name, created_at, attributes)
       SELECT n.id, 'PENDING', n.name, n.executor, n.version, '', 1, 0, n.token, n.token, 'portable_json', n.parent, n.app,
-             n.created_at
+             n.created_at, CASE WHEN n.trace IS NOT NULL THEN
+               jsonb_build_object('dbos.otelContext', jsonb_build_object('traceparent', n.trace)) END
         FROM new n JOIN record ON record.workflow_uuid = n.parent
        ORDER BY n.id
       ON CONFLICT (workflow_uuid) DO NOTHING
@@ -251,6 +260,7 @@ pub(super) async fn write(
                 &column(new, |new| &*new.inputs),
                 &column(new, |new| new.created_at.0),
                 &column(new, |new| new.incarnation.as_str()),
+                &column(new, |new| new.trace.map(TraceContext::to_header)),
             ],
         )
         .await?;
@@ -284,6 +294,7 @@ pub(super) async fn write_children(
                 &column(parents, |parent| parent.started_at.0),
                 &column(parents, |parent| parent.completed_at.0),
                 &column(parents, |parent| parent.digest.0.as_slice()),
+                &column(new, |new| new.trace.map(TraceContext::to_header)),
             ],
         )
         .await?;

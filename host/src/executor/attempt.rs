@@ -13,7 +13,7 @@ use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
     AppName, Arguments, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind, Record,
-    StepKind, WorkflowId, WorkflowTime, check_json,
+    StepKind, TraceContext, WorkflowId, WorkflowTime, check_json,
 };
 
 /// What an attempt needs to know of its run.
@@ -24,6 +24,7 @@ pub(super) struct Prepared {
     version: Option<ComponentDigest>,
     input: Input,
     started_at: EpochMs,
+    trace: Option<TraceContext>,
     records: Vec<Record>,
 }
 
@@ -42,6 +43,7 @@ impl Prepared {
             version: Some(new.version.clone()),
             input: Input::Given(new.arguments.clone()),
             started_at: new.created_at,
+            trace: new.trace,
             records: Vec::new(),
         }
     }
@@ -55,6 +57,7 @@ impl Prepared {
             version: attempt.version,
             input: Input::Stored { text: attempt.inputs, serialization: attempt.serialization },
             started_at: attempt.started_at,
+            trace: attempt.trace,
             records,
         }
     }
@@ -126,10 +129,11 @@ impl Executor {
             Ok(arguments) => arguments,
             Err(failure) => return AttemptEnd::of(FinalOutcome::Error(failure)),
         };
-        let log = GuestLog::new(app.log(), Some(claim.run())).showing_replayed(self.show_replayed_logs);
+        let log = GuestLog::new(app.log(), Some(claim.run())).traced(prepared.trace);
+        let log = log.showing_replayed(self.show_replayed_logs);
         let time = WorkflowTime::starting_at(prepared.started_at);
         let seed = self.seed(claim.run());
-        let gate = self.gate(claim, prepared.records, app, component, &time, &log);
+        let gate = self.gate(claim, (prepared.records, prepared.trace), app, component, &time, &log);
         let guest = Guest::deterministic(gate, log, time, seed);
         let instance = Instance::new(component, guest, ()).await;
         let (mut instance, end) = instance.run_workflow(prepared.name, arguments).await;
@@ -169,9 +173,9 @@ impl Executor {
             StepKind::Transaction { .. } => OperationKind::Transaction,
             StepKind::Communicator { .. } => OperationKind::Communicator,
         };
-        let log = GuestLog::new(app.log(), Some(claim.run()));
+        let log = GuestLog::new(app.log(), Some(claim.run())).traced(prepared.trace);
         let time = WorkflowTime::starting_at(prepared.started_at);
-        let mut gate = self.gate(claim, prepared.records, app, component, &time, &log);
+        let mut gate = self.gate(claim, (prepared.records, prepared.trace), app, component, &time, &log);
         let outcome = match gate.step(kind, step, &arguments).await {
             Ok(Ok(json)) => FinalOutcome::Success(json),
             Ok(Err(failure)) => FinalOutcome::Error(failure),
@@ -183,7 +187,7 @@ impl Executor {
     fn gate(
         &self,
         claim: &Claim,
-        records: Vec<Record>,
+        (records, trace): (Vec<Record>, Option<TraceContext>),
         app: &Arc<App>,
         component: &Component,
         time: &WorkflowTime,
@@ -192,7 +196,7 @@ impl Executor {
         let services: Arc<dyn Services> = self.this();
         let budget = Budget::of(self.limits.steps_per_run, &records);
         let (program, history) = (app.program(component), History::new(records));
-        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone())
+        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone(), trace)
     }
 
     /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.

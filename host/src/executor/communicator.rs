@@ -66,8 +66,9 @@ impl Executor {
         // Asked behind the wait for a slot: in the meantime the run may have been taken, and the step recorded.
         self.may_begin(call.claim).await?;
         let run = call.claim.run().clone();
-        let log = GuestLog::new(app.log(), Some(&run));
-        let phase = Phase::Communicator(CommunicatorCalls { run, step: call.number, keys: 0 });
+        let log = GuestLog::new(app.log(), Some(&run)).traced(call.trace);
+        let calls = CommunicatorCalls { run, step: call.number, keys: 0, trace: call.trace };
+        let phase = Phase::Communicator(calls);
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let (name, arguments) = (call.name.to_owned(), call.arguments.to_owned());
         let attempt = async { Instance::new(&component, guest, slot).await.run_step(name, arguments).await };

@@ -7,6 +7,7 @@ use super::{App, Executor};
 use crate::calls::bindings::app::{Request, Response};
 use crate::calls::{Guest, GuestLog, HandlerCalls, Phase, Services};
 use crate::sandbox::{GuestEnd, Instance};
+use crate::workflow::TraceContext;
 
 /// A handler that gave no answer. What it started goes on.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +33,14 @@ impl Executor {
         app: &Arc<App>,
         route: &str,
         request: Request,
-        idempotency_key: Option<String>,
+        (idempotency_key, trace): (Option<String>, Option<TraceContext>),
     ) -> Result<Response, HandlerError> {
         let component = app.current();
         let slot = self.slots.handler().await;
         let services: Arc<dyn Services> = self.this();
         let program = app.program(&component);
-        let phase = Phase::Handler(HandlerCalls { services, program, idempotency_key, started: 0 });
-        let log = GuestLog::new(app.log(), None);
+        let phase = Phase::Handler(HandlerCalls { services, program, idempotency_key, started: 0, trace });
+        let log = GuestLog::new(app.log(), None).traced(trace);
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let limit = self.limits.handler;
         let answering = async { Instance::new(&component, guest, slot).await.handle(route.to_owned(), request).await };

@@ -9,7 +9,9 @@ mod app;
 mod attempt;
 mod communicator;
 mod control;
+mod difference;
 mod drive;
+mod elsewhere;
 mod handler;
 mod outcome;
 mod registry;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 pub use app::{App, AppSettings};
+pub use difference::{ArgumentDifference, Difference};
 pub use handler::HandlerError;
 pub use slots::SlotCounts;
 pub use start::{StartError, Started};
@@ -35,6 +38,7 @@ use crate::database::{Claim, Database, Incarnation, Journal, TakenRun};
 use crate::recovery::Lease;
 use crate::sandbox::Sandbox;
 use crate::workflow::AppName;
+use elsewhere::Elsewhere;
 use registry::Registry;
 use slots::Slots;
 
@@ -98,6 +102,7 @@ pub struct Executor {
     apps: HashMap<AppName, Arc<App>>,
     slots: Slots,
     runs: Registry,
+    elsewhere: Elsewhere,
     lapsed: Mutex<Vec<Claim>>,
     changed: Notify,
     limits: Limits,
@@ -122,6 +127,7 @@ impl Executor {
             apps: parts.apps.into_iter().map(|app| (app.name().clone(), Arc::new(app))).collect(),
             slots: Slots::new(parts.slots),
             runs: Registry::default(),
+            elsewhere: Elsewhere::default(),
             lapsed: Mutex::default(),
             changed: Notify::new(),
             limits: parts.limits,

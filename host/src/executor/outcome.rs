@@ -12,17 +12,12 @@ use crate::workflow::{EpochMs, WorkflowId};
 /// record, so this is generous; it keeps short waits free of any cost.
 const PARK_AFTER: Duration = Duration::from_millis(500);
 
-/// How often a run of another process is looked at: quick at first, since most waits are short, then twice a second.
-const FIRST_LOOK: Duration = Duration::from_millis(20);
-const LONGEST_LOOK: Duration = Duration::from_millis(500);
-
-/// How long news of a run of this process are waited for before its row is looked at.
+/// How long news of a run of this process are waited for before its row is looked at as well.
 const LONGEST_TRUST: Duration = Duration::from_secs(5);
 
 impl Executor {
     /// The outcome of a run, however long it takes. `None`: there is no such run.
     pub async fn outcome_of(&self, run: &WorkflowId) -> Option<Outcome> {
-        let mut pause = FIRST_LOOK;
         loop {
             if let Some(mut news) = self.runs.follow(run) {
                 let ended = news.wait_for(|news| *news != News::Running);
@@ -33,17 +28,25 @@ impl Executor {
                     return Some(outcome);
                 }
             }
-            match self.look_up(run).await {
+            match self.outcome_so_far(run).await {
                 None => return None,
                 Some(Some(outcome)) => return Some(outcome),
                 Some(None) => {}
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_LOOK);
+            match self.runs.follow(run) {
+                // What comes first: others can end it too, and then this process hears nothing for a while.
+                Some(mut news) => tokio::select! {
+                    _ = news.wait_for(|news| *news != News::Running) => {}
+                    () = self.ends_elsewhere(run) => {}
+                },
+                None => self.ends_elsewhere(run).await,
+            }
         }
     }
 
-    async fn look_up(&self, run: &WorkflowId) -> Option<Option<Outcome>> {
+    /// The outcome as the database has it. `None` inside: the run goes on. `None` outside: there is no such run. Without
+    /// the database it waits until that is back.
+    pub async fn outcome_so_far(&self, run: &WorkflowId) -> Option<Option<Outcome>> {
         let mut backoff = Backoff::new("read the outcome of a workflow");
         loop {
             match self.database.outcome(run).await {
@@ -59,7 +62,7 @@ impl Executor {
         // The outcome that is there already comes first, however long the look at the database takes: a run that was
         // made again because its wait is over must not be parked again, or it would be for ever while others wait.
         if self.runs.follow(run).is_none() {
-            match self.look_up(run).await {
+            match self.outcome_so_far(run).await {
                 None => return Ok(None),
                 Some(Some(outcome)) => return Ok(Some(outcome)),
                 Some(None) => {}

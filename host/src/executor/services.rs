@@ -4,11 +4,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::Executor;
-use super::start::{StartError, difference};
+use super::difference::difference;
+use super::start::StartError;
 use crate::calls::{Interrupt, Program, Services, StartRequest, StepCall, StepEnd};
 use crate::clock::Clock;
 use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, Outcome};
-use crate::workflow::{Arguments, Code, EpochMs, Failure, StepKind, WorkflowId};
+use crate::workflow::{Arguments, Code, EpochMs, Failure, StepKind, TraceContext, WorkflowId};
 
 impl Services for Executor {
     fn clock(&self) -> &Clock {
@@ -42,8 +43,9 @@ impl Services for Executor {
         program: &'a Program,
         step: &'a str,
         arguments: &'a str,
+        trace: Option<TraceContext>,
     ) -> BoxFuture<'a, Result<String, Failure>> {
-        self.run_unrecorded(program, step, arguments).boxed()
+        self.run_unrecorded(program, step, arguments, trace).boxed()
     }
 
     fn new_run(&self, program: &Program, id: WorkflowId, name: &str, arguments: Arguments) -> NewRun {
@@ -74,14 +76,17 @@ impl Services for Executor {
                 Ok((new, Some(existing))) if name.starts_with("temp:") => {
                     match difference(&existing, &name, &arguments) {
                         None => Ok(new.claim().run().clone()),
-                        Some(existing) => {
-                            let text = format!("the workflow id `{}` is taken by {existing}", new.claim().run());
+                        Some(difference) => {
+                            let text = format!("the workflow id `{}` is taken by {difference}", new.claim().run());
                             Err(Failure::new("Error", Code("id_conflict"), text))
                         }
                     }
                 }
                 Ok((new, _)) => Ok(new.claim().run().clone()),
                 Err(StartError::Refused(failure)) => Err(failure),
+                Err(StartError::Unfit(error)) => {
+                    Err(Failure::new("Error", Code("bad_arguments"), error.to_string()).not_retryable())
+                }
                 Err(error) => Err(Failure::new("Error", Code("not_started"), error.to_string())),
             }
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::difference::{Difference, difference};
 use super::{App, Executor};
 use crate::calls::{Program, StartRequest};
 use crate::database::{Backoff, Entry, Existing, Landed, NewRun};
 use crate::failpoint;
-use crate::workflow::{Arguments, Failure, WorkflowId};
+use crate::workflow::{Arguments, ArgumentsError, Failure, WorkflowId};
 
 /// The pause before a start is prepared again under the identity that this process has got in the meantime.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
@@ -25,13 +26,16 @@ pub struct Started {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum StartError {
     /// The id belongs to another call.
-    #[error("the workflow id `{id}` is taken by {existing}")]
+    #[error("the workflow id `{id}` is taken by {difference}")]
     Conflict {
         /// The id.
         id: WorkflowId,
-        /// What has it.
-        existing: String,
+        /// What is different in the call that has it.
+        difference: Difference,
     },
+    /// The arguments do not fit the workflow.
+    #[error(transparent)]
+    Unfit(ArgumentsError),
     /// The start could not be written.
     #[error("{0}")]
     Refused(Failure),
@@ -45,7 +49,7 @@ impl Executor {
     /// arguments must be the same.
     ///
     /// # Errors
-    /// When the id belongs to another call, or the host is shutting down.
+    /// When the arguments do not fit, the id belongs to another call, or the host is shutting down. Nothing is written.
     pub async fn start_workflow(&self, app: &Arc<App>, request: StartRequest) -> Result<Started, StartError> {
         let program = app.program(&app.current());
         let (name, arguments) = (request.name.clone(), request.arguments.clone());
@@ -54,7 +58,7 @@ impl Executor {
         let Some(existing) = existing else { return Ok(Started { id, is_new: true }) };
         match difference(&existing, &name, &arguments) {
             None => Ok(Started { id, is_new: false }),
-            Some(existing) => Err(StartError::Conflict { id, existing }),
+            Some(difference) => Err(StartError::Conflict { id, difference }),
         }
     }
 
@@ -67,10 +71,10 @@ impl Executor {
     ) -> Result<(NewRun, Option<Existing>), StartError> {
         let (executor, program) = (self.this(), program.clone());
         let started = tokio::spawn(async move {
-            let id = request.id.unwrap_or_else(fresh_id);
+            check_arguments(&program, &request).map_err(StartError::Unfit)?;
+            let id = request.id.clone().unwrap_or_else(fresh_id);
             loop {
-                let run = (request.name.as_str(), request.arguments.clone());
-                if let Some(end) = executor.try_start(&program, &id, run).await {
+                if let Some(end) = executor.try_start(&program, &id, &request).await {
                     return end;
                 }
                 tokio::time::sleep(BETWEEN_TRIES).await;
@@ -84,13 +88,14 @@ impl Executor {
         &self,
         program: &Program,
         id: &WorkflowId,
-        (name, arguments): (&str, Arguments),
+        request: &StartRequest,
     ) -> Option<Result<(NewRun, Option<Existing>), StartError>> {
         if self.is_stopping() {
             return Some(Err(StartError::ShuttingDown));
         }
         self.lease.held().await;
-        let new = self.prepare_run(program, id.clone(), name, arguments);
+        let mut new = self.prepare_run(program, id.clone(), &request.name, request.arguments.clone());
+        new.trace = request.trace;
         failpoint::hit("start.prepared").await;
         let ticket = self.journal.append(Entry::Start(Box::new(new.clone()))).await;
         let landed = match ticket {
@@ -140,57 +145,23 @@ fn fresh_id() -> WorkflowId {
     WorkflowId::stored(&uuid::Uuid::now_v7().to_string())
 }
 
-/// What is different in the run that exists, in words; `None` when it is the same call.
-pub(super) fn difference(existing: &Existing, name: &str, arguments: &Arguments) -> Option<String> {
-    if existing.name != name {
-        return Some(format!("the workflow `{}`, not `{name}`", existing.name));
-    }
-    let stored = Arguments::from_stored(existing.inputs.as_deref(), existing.serialization.as_deref(), &[]);
-    match stored {
-        Ok(stored) if stored == *arguments => None,
-        Ok(stored) => {
-            let changed: Vec<String> = stored
-                .0
-                .keys()
-                .chain(arguments.0.keys().filter(|key| !stored.0.contains_key(*key)))
-                .filter(|key| stored.0.get(*key) != arguments.0.get(*key))
-                .map(|key| format!("`{key}`"))
-                .collect();
-            Some(format!("the same workflow with other arguments: {} differ", changed.join(", ")))
-        }
-        Err(_) => Some("the same workflow with arguments that this host cannot compare".into()),
-    }
+/// The arguments against the parameters of the workflow, or of the step that is to be a workflow of its own.
+fn check_arguments(program: &Program, request: &StartRequest) -> Result<(), ArgumentsError> {
+    let manifest = &program.manifest;
+    let parameters = match request.name.strip_prefix("temp:") {
+        Some(step) => manifest.step(step).map(|step| &step.parameters),
+        None => manifest.workflow(&request.name).map(|workflow| &workflow.parameters),
+    };
+    parameters.map_or(Ok(()), |parameters| request.arguments.check(parameters))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    fn existing(name: &str, arguments: serde_json::Value) -> Existing {
-        let inputs = Arguments::from_json(arguments).expect("an object").to_stored();
-        Existing {
-            name: name.into(),
-            inputs: Some(inputs),
-            serialization: Some("portable_json".into()),
-            is_this_start: false,
-        }
-    }
 
     #[test]
     fn fresh_ids_are_ordered_by_time() {
         let ids: Vec<_> = (0..100).map(|_| fresh_id()).collect();
         assert!(ids.is_sorted());
-    }
-
-    #[test]
-    fn the_difference_between_two_starts_is_told() {
-        let arguments = Arguments::from_json(json!({"a": 1, "b": 2})).expect("an object");
-        assert_eq!(difference(&existing("pay", json!({"b": 2, "a": 1})), "pay", &arguments), None);
-        let other = difference(&existing("pay", json!({"a": 1, "b": 3})), "pay", &arguments).expect("different");
-        assert_eq!(other, "the same workflow with other arguments: `b` differ");
-        let name = difference(&existing("refund", json!({})), "pay", &arguments).expect("different");
-        assert_eq!(name, "the workflow `refund`, not `pay`");
     }
 }

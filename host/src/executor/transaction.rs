@@ -12,7 +12,7 @@ use crate::calls::{Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, Step
 use crate::database::{Backoff, Flight, FlightEntry, GuestSession, NewRecord, SessionEnd, SqlFailure};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
-use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind};
+use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind, TraceContext, WorkflowId};
 
 /// How often a body is run again because of conflicts or lost connections. A guest can bring either about by itself, so
 /// there must be an end; with the back-off below it comes after half an hour of bad luck in a row.
@@ -77,8 +77,8 @@ impl Executor {
         read_only: bool,
     ) -> Result<Run, Interrupt> {
         let started_at = self.clock.now();
-        let run = Some(call.claim.run().clone());
-        let body = self.run_body(call.program, run, (call.name, call.arguments), isolation, read_only).await?;
+        let whose = (Some(call.claim.run().clone()), call.trace);
+        let body = self.run_body(call.program, whose, (call.name, call.arguments), isolation, read_only).await?;
         let failed = |failure| StepEnd {
             result: RecordedResult::Failed(failure),
             started_at,
@@ -131,12 +131,13 @@ impl Executor {
         program: &Program,
         step: &str,
         arguments: &str,
+        trace: Option<TraceContext>,
     ) -> Result<String, Failure> {
         let Some(StepKind::Transaction { isolation, .. }) = program.manifest.step(step).map(|step| &step.kind) else {
             unreachable!("the handler has found the transaction `{step}` in the manifest");
         };
         for run in 1..=MAX_RUNS {
-            let body = self.run_body(program, None, (step, arguments), *isolation, true).await;
+            let body = self.run_body(program, (None, trace), (step, arguments), *isolation, true).await;
             match body {
                 Ok(Body::Returned(session, json)) => match session.commit(&Flight::default()).await {
                     SessionEnd::Committed => return Ok(json),
@@ -156,7 +157,7 @@ impl Executor {
     async fn run_body(
         &self,
         program: &Program,
-        run: Option<crate::workflow::WorkflowId>,
+        (run, trace): (Option<WorkflowId>, Option<TraceContext>),
         (name, arguments): (&str, &str),
         isolation: Isolation,
         read_only: bool,
@@ -170,7 +171,7 @@ impl Executor {
         let slot = self.slots.step().await;
         let session = self.open(app, isolation, read_only).await;
         failpoint::hit("transaction.begun").await;
-        let log = GuestLog::new(app.log(), run.as_ref());
+        let log = GuestLog::new(app.log(), run.as_ref()).traced(trace);
         let phase = Phase::Transaction(Box::new(TransactionCalls { session, run }));
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let (limit, of_step) = (self.limits.transaction, (name.to_owned(), arguments.to_owned()));

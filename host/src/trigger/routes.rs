@@ -1,4 +1,8 @@
 //! The apps' routes: which handler answers a request.
+//!
+//! A path is matched as it was sent: case counts, so does a slash at the end, and an escape is no other way to write a
+//! literal. A placeholder matches one segment that is not empty. Where a literal and a placeholder both match, the literal
+//! is taken, segment by segment from the left.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,13 +13,12 @@ use crate::executor::App;
 
 /// Two routes that would answer the same requests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the route `{route}` ({method} {path}) of the app `{app}` clashes with another: {reason}")]
+#[error("{route} clashes with {other}: both answer {method} {shape}\n  hint: give one of them another path")]
 pub struct RouteConflict {
-    app: String,
     route: String,
+    other: String,
     method: String,
-    path: String,
-    reason: String,
+    shape: String,
 }
 
 /// A handler that a request was matched to.
@@ -25,11 +28,14 @@ pub(super) struct Target {
     pub(super) route: String,
 }
 
+/// Names of placeholders, with their segments as they were sent.
+pub(super) type Placeholders = Vec<(String, String)>;
+
 /// What a path was matched to.
 #[derive(Debug)]
 pub(super) enum Matched {
-    /// A handler, and the placeholders.
-    Handler(Target, Vec<(String, String)>),
+    /// A handler, and its placeholders.
+    Handler(Target, Placeholders),
     /// There are routes for the path, with these methods only.
     OtherMethods(Vec<&'static str>),
     /// There is none.
@@ -38,7 +44,7 @@ pub(super) enum Matched {
 
 /// The routes (lifetime: until an app is deployed anew).
 #[derive(Debug, Default)]
-pub struct Routes(HashMap<&'static str, matchit::Router<Target>>);
+pub struct Routes(Table<Target>);
 
 impl Routes {
     /// The routes of the apps' current components.
@@ -46,67 +52,143 @@ impl Routes {
     /// # Errors
     /// When two clash.
     pub fn of<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Result<Self, RouteConflict> {
-        let mut routers: HashMap<&'static str, matchit::Router<Target>> = HashMap::new();
+        let mut table = Table::default();
         for app in apps {
             for route in &app.current().manifest().routes {
-                let (method, path) = (route.method.as_str(), route.path.as_str());
                 let target = Target { app: Arc::clone(app), route: route.name.clone() };
-                let inserted = routers.entry(method).or_default().insert(path, target);
-                inserted.map_err(|error| RouteConflict {
-                    app: app.name().to_string(),
-                    route: route.name.clone(),
-                    method: method.into(),
-                    path: path.into(),
-                    reason: error.to_string(),
-                })?;
+                let described =
+                    format!("the route `{}` ({}) of the app `{}`", route.name, route.path.as_str(), app.name());
+                table.insert(route.method.as_str(), (route.path.as_str(), route.path.shape()), described, target)?;
             }
         }
-        Ok(Self(routers))
+        Ok(Self(table))
     }
 
     /// Finds the handler for a request. HEAD is answered by GET's.
     pub(super) fn find(&self, method: &Method, path: &str) -> Matched {
-        let wanted = if *method == Method::HEAD { "GET" } else { method.as_str() };
-        if let Some(found) = self.0.get(wanted).and_then(|router| router.at(path).ok()) {
-            let placeholders = found.params.iter().map(|(name, value)| (name.to_owned(), percent_decoded(value)));
-            return Matched::Handler(found.value.clone(), placeholders.collect());
+        match self.0.find(method, path) {
+            Ok((target, placeholders)) => Matched::Handler(target.clone(), placeholders),
+            Err(others) if others.is_empty() => Matched::Nothing,
+            Err(others) => Matched::OtherMethods(others),
         }
-        let mut others: Vec<_> = self.0.iter().filter(|(_, router)| router.at(path).is_ok()).map(|(m, _)| *m).collect();
-        others.sort_unstable();
-        if others.is_empty() { Matched::Nothing } else { Matched::OtherMethods(others) }
     }
 }
 
-/// Percent-decoding of one path segment. Bytes that are no UTF-8 become the replacement character.
-fn percent_decoded(segment: &str) -> String {
-    let bytes = segment.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let hex = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match hex.filter(|_| *byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(value) => {
-                decoded.push(value);
-                at += 3;
-            }
-            None => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
+/// Routes with anything behind them.
+#[derive(Debug)]
+struct Table<T> {
+    routers: HashMap<&'static str, matchit::Router<T>>,
+    /// What has a method and a shape, in words.
+    taken: HashMap<(&'static str, String), String>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { routers: HashMap::new(), taken: HashMap::new() }
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+impl<T> Table<T> {
+    fn insert(
+        &mut self,
+        method: &'static str,
+        (path, shape): (&str, String),
+        described: String,
+        target: T,
+    ) -> Result<(), RouteConflict> {
+        let clash = |other: String| RouteConflict {
+            route: described.clone(),
+            other,
+            method: method.into(),
+            shape: shape.clone(),
+        };
+        if let Some(other) = self.taken.get(&(method, shape.clone())) {
+            return Err(clash(other.clone()));
+        }
+        let inserted = self.routers.entry(method).or_default().insert(path, target);
+        // What the shapes do not tell, the router does.
+        inserted.map_err(|error| clash(error.to_string()))?;
+        self.taken.insert((method, shape), described);
+        Ok(())
+    }
+
+    /// The target, or the methods that the path has.
+    fn find(&self, method: &Method, path: &str) -> Result<(&T, Placeholders), Vec<&'static str>> {
+        let wanted = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        if let Some(found) = self.routers.get(wanted).and_then(|router| router.at(path).ok()) {
+            let placeholders = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            return Ok((found.value, placeholders.collect()));
+        }
+        let mut others: Vec<_> =
+            self.routers.iter().filter(|(_, router)| router.at(path).is_ok()).map(|(method, _)| *method).collect();
+        others.sort_unstable();
+        Err(others)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workflow::PathPattern;
+
+    fn table(routes: &[(&'static str, &'static str)]) -> Result<Table<&'static str>, RouteConflict> {
+        let mut table = Table::default();
+        for (method, path) in routes {
+            let shape = PathPattern::parse(path).expect("a pattern").shape();
+            table.insert(method, (path, shape), format!("the route for `{path}`"), *path)?;
+        }
+        Ok(table)
+    }
 
     #[test]
-    fn segments_are_decoded() {
-        assert_eq!(percent_decoded("Mike%20J%C3%B6rg"), "Mike Jörg");
-        assert_eq!(percent_decoded("100%"), "100%");
-        assert_eq!(percent_decoded("%zz%2"), "%zz%2");
-        assert_eq!(percent_decoded("%2Fetc"), "/etc");
+    fn a_path_is_matched_as_it_was_sent() {
+        let routes = [
+            ("GET", "/"),
+            ("GET", "/a/{x}"),
+            ("POST", "/a/{x}"),
+            ("GET", "/a/b"),
+            ("GET", "/{x}/c/"),
+            ("PUT", "/{x}/c/d"),
+        ];
+        let table = table(&routes).expect("no clash");
+        for (path, expected, placeholders) in [
+            ("/", Some("/"), ""),
+            ("/a/b", Some("/a/b"), ""),
+            ("/a/B", Some("/a/{x}"), "x=B"),
+            ("/a/%62", Some("/a/{x}"), "x=%62"),
+            ("/a/b%2Fc", Some("/a/{x}"), "x=b%2Fc"),
+            ("/z/c/", Some("/{x}/c/"), "x=z"),
+            ("/z/c", None, ""),
+            ("/a/", None, ""),
+            ("/a", None, ""),
+            ("//b", None, ""),
+            ("/a/b/", None, ""),
+            ("/A/b", None, ""),
+            ("", None, ""),
+            ("*", None, ""),
+        ] {
+            let found = table.find(&Method::GET, path);
+            let placeholders_of =
+                |found: &[(String, String)]| found.iter().map(|(n, v)| format!("{n}={v}")).collect::<String>();
+            match (found, expected) {
+                (Ok((target, found)), Some(expected)) => {
+                    assert_eq!((*target, placeholders_of(&found).as_str()), (expected, placeholders), "{path}");
+                }
+                (Err(_), None) => {}
+                (found, _) => panic!("{path}: {found:?}"),
+            }
+        }
+        assert!(table.find(&Method::HEAD, "/a/x").is_ok());
+        assert_eq!(table.find(&Method::DELETE, "/a/x").expect_err("no such method"), ["GET", "POST"]);
+    }
+
+    #[test]
+    fn a_clash_names_both_routes() {
+        let clash =
+            table(&[("GET", "/a/{x}"), ("POST", "/a/{y}"), ("GET", "/a/{z}")]).expect_err("a clash").to_string();
+        assert!(
+            clash.starts_with("the route for `/a/{z}` clashes with the route for `/a/{x}`: both answer GET /a/{}"),
+            "{clash}"
+        );
     }
 }

@@ -4,7 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::excerpt::excerpt;
 use super::manifest::Parameter;
+use super::schema::Misfit;
+
+/// How many unfit arguments are told: a caller mends a few at a time.
+const MAX_UNFIT: usize = 20;
 
 /// Arguments by parameter name.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,12 +21,9 @@ pub enum ArgumentsError {
     /// Not a JSON object.
     #[error("arguments must be a JSON object by parameter name, but {0} came")]
     NotAnObject(String),
-    /// A required one is not there.
-    #[error("the argument `{0}` is missing; expected are: {1}")]
-    Missing(String, String),
-    /// One that no parameter takes.
-    #[error("there is no parameter `{0}`; expected are: {1}")]
-    Unknown(String, String),
+    /// Missing, unknown, or of another type.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Unfit(Vec<Unfit>),
     /// More positional arguments than parameters.
     #[error("{came} positional arguments came for {expected} parameters")]
     TooMany {
@@ -40,6 +42,59 @@ pub enum ArgumentsError {
     Malformed(String),
 }
 
+/// An argument that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// A required one is not there.
+    #[error("the argument `{name}` is missing; expected are: {parameters}")]
+    Missing {
+        /// The parameter.
+        name: String,
+        /// All of them.
+        parameters: String,
+    },
+    /// One that no parameter takes.
+    #[error("there is no parameter `{name}`; expected are: {parameters}")]
+    Unknown {
+        /// The argument.
+        name: String,
+        /// All parameters.
+        parameters: String,
+    },
+    /// Its value is not what the parameter's schema says.
+    #[error("the argument `{name}` does not fit{}: expected {}, but {} came", place(.misfit), .misfit.expected, .misfit.came)]
+    Wrong {
+        /// The parameter.
+        name: String,
+        /// Where in the value, and why.
+        misfit: Misfit,
+    },
+}
+
+fn place(misfit: &Misfit) -> String {
+    if misfit.pointer.is_empty() { String::new() } else { format!(" at `{}`", misfit.pointer) }
+}
+
+impl Unfit {
+    /// The argument's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Missing { name, .. } | Self::Unknown { name, .. } | Self::Wrong { name, .. } => name,
+        }
+    }
+
+    /// Where it is in the object of arguments, as a JSON pointer.
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        let name = self.name().replace('~', "~0").replace('/', "~1");
+        match self {
+            Self::Wrong { misfit, .. } => format!("/{name}{}", misfit.pointer),
+            _ => format!("/{name}"),
+        }
+    }
+}
+
 impl Arguments {
     /// Takes a JSON value from outside.
     ///
@@ -49,26 +104,41 @@ impl Arguments {
         match value {
             Value::Object(map) => Ok(Self(map)),
             Value::Array(_) => Err(ArgumentsError::NotAnObject("an array".into())),
-            other => Err(ArgumentsError::NotAnObject(format!("`{other}`"))),
+            other => Err(ArgumentsError::NotAnObject(format!("`{}`", excerpt(&other.to_string())))),
         }
     }
 
-    /// Checks names against the parameters: none missing, none unknown.
+    /// Checks names against the parameters: none missing, none unknown. In a workflow this must be all that is checked:
+    /// what is refused there is refused again in each replay, by later hosts too, which may read schemas better.
     ///
     /// # Errors
-    /// The first argument that is missing or unknown, with the list of what is expected.
+    /// The arguments that are missing or unknown, with the list of what is expected.
+    pub fn check_names(&self, parameters: &[Parameter]) -> Result<(), ArgumentsError> {
+        told(self.unfit_names(parameters))
+    }
+
+    /// Checks names and values against the parameters and their schemas.
+    ///
+    /// # Errors
+    /// The arguments that are missing, unknown or of another type, at most 20.
     pub fn check(&self, parameters: &[Parameter]) -> Result<(), ArgumentsError> {
+        let wrong = parameters.iter().flat_map(|parameter| {
+            let misfits = self.0.get(&parameter.name).map(|value| parameter.schema.misfits(value)).unwrap_or_default();
+            misfits.into_iter().map(|misfit| Unfit::Wrong { name: parameter.name.clone(), misfit })
+        });
+        told(self.unfit_names(parameters).into_iter().chain(wrong).take(MAX_UNFIT).collect())
+    }
+
+    fn unfit_names(&self, parameters: &[Parameter]) -> Vec<Unfit> {
         let names = || match parameters {
             [] => "none".into(),
             some => some.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
         };
-        if let Some(missing) = parameters.iter().find(|p| p.required && !self.0.contains_key(&p.name)) {
-            return Err(ArgumentsError::Missing(missing.name.clone(), names()));
-        }
-        match self.0.keys().find(|key| parameters.iter().all(|p| p.name != **key)) {
-            Some(unknown) => Err(ArgumentsError::Unknown(unknown.clone(), names())),
-            None => Ok(()),
-        }
+        let missing = parameters.iter().filter(|p| p.required && !self.0.contains_key(&p.name));
+        let missing = missing.map(|p| Unfit::Missing { name: p.name.clone(), parameters: names() });
+        let unknown = self.0.keys().filter(|key| parameters.iter().all(|p| p.name != **key));
+        let unknown = unknown.map(|name| Unfit::Unknown { name: excerpt(name), parameters: names() });
+        missing.chain(unknown).take(MAX_UNFIT).collect()
     }
 
     /// The stored form.
@@ -115,12 +185,18 @@ impl Arguments {
     }
 }
 
+fn told(unfit: Vec<Unfit>) -> Result<(), ArgumentsError> {
+    if unfit.is_empty() { Ok(()) } else { Err(ArgumentsError::Unfit(unfit)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workflow::Schema;
 
     fn parameters() -> Vec<Parameter> {
-        ["name", "note"].map(|name| Parameter { name: name.into(), schema: json!({}), required: true }).into()
+        let schema = Schema::parse(&json!({"type": "string"})).unwrap();
+        ["name", "note"].map(|name| Parameter { name: name.into(), schema: schema.clone(), required: true }).into()
     }
 
     #[test]
@@ -143,11 +219,18 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let text = |json: Value| Arguments::from_json(json).unwrap().check(&parameters()).unwrap_err().to_string();
-        assert_eq!(text(json!({"name": 1})), "the argument `note` is missing; expected are: `name`, `note`");
+        assert_eq!(text(json!({"name": "x"})), "the argument `note` is missing; expected are: `name`, `note`");
         assert_eq!(
-            text(json!({"name": 1, "note": 2, "nme": 3})),
-            "there is no parameter `nme`; expected are: `name`, `note`"
+            text(json!({"name": 1, "nme": 3})),
+            "the argument `note` is missing; expected are: `name`, `note`; \
+             there is no parameter `nme`; expected are: `name`, `note`; \
+             the argument `name` does not fit: expected a text, but `1` came"
         );
+        let names_only = Arguments::from_json(json!({"name": 1, "note": []})).unwrap();
+        assert_eq!(names_only.check_names(&parameters()), Ok(()));
+        let many = (0..100).map(|n| (format!("x{n}"), Value::Null)).collect();
+        let Err(ArgumentsError::Unfit(told)) = Arguments(many).check(&parameters()) else { panic!("they do not fit") };
+        assert_eq!((told.len(), told[2].pointer().as_str()), (20, "/x0"));
         assert!(Arguments::from_json(json!([1])).unwrap_err().to_string().ends_with("an array came"));
     }
 

@@ -3,6 +3,7 @@
 //! A guest is not trusted, its manifest least of all: it is read with unknown keys refused and every rule checked, and
 //! a manifest that contradicts itself stops the load with all that is wrong in it, not just the first thing.
 
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use super::id::check_name;
 use super::json::check_json;
 use super::retry::RetryPolicy;
 use super::route::{Method, PathPattern};
+use super::schema::Schema;
 
 /// How many workflows, steps and routes together: far beyond any app, small enough that a hostile manifest costs little.
 const MAX_ENTRIES: usize = 10_000;
@@ -48,14 +50,13 @@ impl Isolation {
 
 /// A parameter of a workflow or step.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "raw::Parameter")]
 pub struct Parameter {
     /// Its name, the key in the arguments.
     pub name: String,
     /// Its JSON Schema.
-    pub schema: Value,
+    pub schema: Schema,
     /// False: may be left out.
-    #[serde(default = "yes")]
     pub required: bool,
 }
 
@@ -175,17 +176,19 @@ impl Manifest {
                 wrong.push(format!("`{name}` has the parameter `{}` twice", parameter.name));
             }
         }
-        let mut shapes: Vec<&RouteEntry> = Vec::new();
+        let mut shapes = std::collections::HashMap::new();
         for route in &self.routes {
-            match shapes.iter().find(|other| other.method == route.method && other.path.is_same_as(&route.path)) {
-                Some(other) => wrong.push(format!(
+            match shapes.entry((route.method, route.path.shape())) {
+                Entry::Occupied(other) => wrong.push(format!(
                     "routes `{}` and `{}` both answer {} {}",
-                    other.name,
+                    other.get(),
                     route.name,
                     route.method,
                     route.path.as_str()
                 )),
-                None => shapes.push(route),
+                Entry::Vacant(place) => {
+                    place.insert(&route.name);
+                }
             }
         }
     }
@@ -215,13 +218,9 @@ fn check_names<'a>(what: &'static str, names: impl Iterator<Item = &'a str>, wro
     }
 }
 
-fn yes() -> bool {
-    true
-}
-
 /// The shape of the text, before its rules are checked.
 mod raw {
-    use super::{Duration, Isolation, Method, Parameter, RetryPolicy, StepEntry, StepKind, Value, WorkflowEntry};
+    use super::{Duration, Isolation, Method, RetryPolicy, Schema, StepEntry, StepKind, Value, WorkflowEntry};
     use serde::Deserialize;
 
     /// A day: longer than any HTTP exchange, and a bound on how long a step can hold its slot.
@@ -242,6 +241,25 @@ mod raw {
 
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
+    pub(super) struct Parameter {
+        name: String,
+        schema: Value,
+        required: Option<bool>,
+    }
+
+    impl TryFrom<Parameter> for super::Parameter {
+        type Error = String;
+
+        fn try_from(raw: Parameter) -> Result<Self, String> {
+            let schema = Schema::parse(&raw.schema);
+            let schema =
+                schema.map_err(|why| format!("the schema of the parameter `{}` is not valid: {why}", raw.name))?;
+            Ok(Self { name: raw.name, schema, required: raw.required.unwrap_or(true) })
+        }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
     pub(super) struct Route {
         pub(super) name: String,
         pub(super) method: Method,
@@ -253,7 +271,7 @@ mod raw {
     pub(super) struct Step {
         name: String,
         kind: Kind,
-        parameters: Vec<Parameter>,
+        parameters: Vec<super::Parameter>,
         result: Value,
         isolation: Option<Isolation>,
         read_only: Option<bool>,
@@ -380,6 +398,15 @@ mod tests {
         ] {
             assert!(error.contains(expected), "{expected} is not in: {error}");
         }
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_read_names_its_parameter() {
+        let error = Manifest::parse(
+            r##"{"workflows":[{"name":"w","result":{},"parameters":[{"name":"x","schema":{"$ref":"#/nowhere"}}]}]}"##,
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("the schema of the parameter `x` is not valid: `$ref` is `#/nowhere`"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::values::Values;
+use crate::trigger::HttpLimits;
 
 /// A limit under `limits:`.
 pub(super) struct Limit {
@@ -34,6 +35,24 @@ const STEPS: Limit = Limit { key: "limits.steps", default: 64, range: 1..=4000 }
 
 /// As [`WORKFLOWS`].
 const HANDLERS: Limit = Limit { key: "limits.handlers", default: 64, range: 1..=4000 };
+
+/// A request that waits for a workflow costs some kibibytes. A thousand clients are more than one host has workflow
+/// instances for, and a million would be its end.
+const REQUESTS: Limit = Limit { key: "limits.requests", default: 1024, range: 1..=1_000_000 };
+
+/// Each is a file descriptor, of which a process commonly has 1,024 to half a million. Twice as many as requests: browsers
+/// keep idle ones.
+const CONNECTIONS: Limit = Limit { key: "limits.connections", default: 2048, range: 1..=1_000_000 };
+
+/// What a workflow's arguments may have. A gibibyte would not fit into a guest.
+const BODY_KIB: Limit = Limit { key: "limits.body_kib", default: 16 * 1024, range: 1..=1024 * 1024 };
+
+/// As [`BODY_KIB`].
+const ANSWER_KIB: Limit = Limit { key: "limits.answer_kib", default: 16 * 1024, range: 1..=1024 * 1024 };
+
+/// The largest body arrives in time at 4 Mbit/s; a client that needs longer for a head or for nothing at all is no use
+/// to anybody.
+const HTTP_MS: Limit = Limit { key: "limits.http_ms", default: 30_000, range: 1..=3_600_000 };
 
 /// As DBOS. The count starts anew with each record, so a run meets it only where it makes no progress at all.
 const ATTEMPTS: Limit = Limit { key: "limits.attempts", default: 100, range: 1..=1_000_000 };
@@ -70,6 +89,8 @@ pub(crate) struct Limits {
     pub(crate) steps: NonZeroU32,
     /// Handler instances at once.
     pub(crate) handlers: NonZeroU32,
+    /// What clients of HTTP may make the host hold.
+    pub(crate) http: HttpLimits,
     /// Attempts of a run without a new record before it is given up.
     pub(crate) attempts: NonZeroU32,
     /// How long a handler may take.
@@ -94,6 +115,13 @@ impl Default for Limits {
             workflows: count(&WORKFLOWS),
             steps: count(&STEPS),
             handlers: count(&HANDLERS),
+            http: HttpLimits {
+                requests: REQUESTS.default,
+                connections: CONNECTIONS.default,
+                body_kib: BODY_KIB.default,
+                answer_kib: ANSWER_KIB.default,
+                patience: Duration::from_millis(HTTP_MS.default.into()),
+            },
             attempts: count(&ATTEMPTS),
             handler: Duration::from_millis(HANDLER_MS.default.into()),
             transaction: Duration::from_millis(TRANSACTION_MS.default.into()),
@@ -107,12 +135,17 @@ impl Default for Limits {
 impl Limits {
     /// Every limit, for the reference of the keys.
     #[cfg(test)]
-    pub(super) const ALL: [Limit; 11] = [
+    pub(super) const ALL: [Limit; 16] = [
         PROCESSOR_MS,
         MEMORY_MIB,
         WORKFLOWS,
         STEPS,
         HANDLERS,
+        REQUESTS,
+        CONNECTIONS,
+        BODY_KIB,
+        ANSWER_KIB,
+        HTTP_MS,
         ATTEMPTS,
         HANDLER_MS,
         TRANSACTION_MS,
@@ -130,6 +163,13 @@ impl Limits {
             workflows: WORKFLOWS.read(values)?,
             steps: STEPS.read(values)?,
             handlers: HANDLERS.read(values)?,
+            http: HttpLimits {
+                requests: REQUESTS.read(values)?.get(),
+                connections: CONNECTIONS.read(values)?.get(),
+                body_kib: BODY_KIB.read(values)?.get(),
+                answer_kib: ANSWER_KIB.read(values)?.get(),
+                patience: Duration::from_millis(HTTP_MS.read(values)?.get().into()),
+            },
             attempts: ATTEMPTS.read(values)?,
             handler: Duration::from_millis(HANDLER_MS.read(values)?.get().into()),
             transaction: Duration::from_millis(TRANSACTION_MS.read(values)?.get().into()),

@@ -1,0 +1,207 @@
+//! `POST /workflows/{name}`: starting a workflow.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use super::server::Shared;
+use super::{body, prefer, result};
+use crate::calls::StartRequest;
+use crate::executor::{App, Difference, Executor, StartError};
+use crate::failpoint;
+use crate::workflow::{
+    Arguments, ArgumentsError, Code, JsonError, TraceContext, Unfit, WorkflowId, check_json, excerpt,
+};
+
+/// The request header that names a call, so that sending it twice starts one run.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The request header that says which trace a request belongs to.
+const TRACEPARENT: &str = "traceparent";
+
+/// Starts a workflow and waits for its result as long as the client wants.
+pub(super) async fn answer(
+    shared: &Shared,
+    name: &str,
+    parts: &Parts,
+    incoming: Incoming,
+) -> Result<Response, Problem> {
+    let executor = &shared.executor;
+    let app = find_app(executor, name)?;
+    let wait = prefer::wait(parts)?;
+    let id = idempotency_key(&parts.headers)?.map(|key| WorkflowId::parse(&key)).transpose();
+    let id = id.map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), format!("`Idempotency-Key`: {error}"))
+    })?;
+    let body = body::read(shared, incoming).await?;
+    let arguments = arguments(&parts.headers, &body.bytes)?;
+    drop(body);
+    let request = StartRequest { id, name: name.into(), arguments, trace: trace(&parts.headers) };
+    let started = executor.start_workflow(&app, request).await.map_err(not_started)?;
+    failpoint::hit("trigger.before_acknowledgement").await;
+    let at = result::at(&started.id);
+    if wait.is_zero() {
+        return Ok(result::not_yet(&started.id, at));
+    }
+    result::wait(executor, &started.id, wait, at).await
+}
+
+fn find_app(executor: &Executor, name: &str) -> Result<Arc<App>, Problem> {
+    let app = executor.apps().find(|app| app.current().manifest().workflow(name).is_some());
+    app.cloned().ok_or_else(|| {
+        let known: Vec<String> = executor
+            .apps()
+            .flat_map(|app| app.current().manifest().workflows.iter().map(|w| w.name.clone()).collect::<Vec<_>>())
+            .collect();
+        let text = format!("there is no workflow `{}`", excerpt(name));
+        Problem::new(StatusCode::NOT_FOUND, Code("unknown_workflow"), text).with("workflows", known)
+    })
+}
+
+/// The arguments that a body has. What else than JSON comes is refused by its type: a page on another site can make a
+/// browser send forms and plain text to this host, but not JSON.
+fn arguments(headers: &HeaderMap, body: &[u8]) -> Result<Arguments, Problem> {
+    // A workflow without parameters may be started without a body.
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Arguments::default());
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    if !content_type.as_deref().is_some_and(is_json) {
+        let came = content_type.map_or("none".to_owned(), |text| format!("`{}`", excerpt(&text)));
+        let text = format!("the Content-Type must be `application/json`, but {came} came");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code("unsupported_media_type"), text));
+    }
+    Arguments::from_json(json_of(body)?).map_err(|error| bad_arguments(&error))
+}
+
+fn json_of(body: &[u8]) -> Result<Value, Problem> {
+    let malformed = |error: serde_json::Error| {
+        Problem::new(StatusCode::BAD_REQUEST, Code("not_json"), format!("the body is not JSON: {error}"))
+            .with("line", error.line())
+            .with("column", error.column())
+    };
+    // What is no text has a place in it too, which the reader of bytes tells.
+    let Ok(text) = std::str::from_utf8(body) else { return serde_json::from_slice(body).map_err(malformed) };
+    check_json(text).map_err(|error| match error {
+        JsonError::Malformed(error) => malformed(error),
+        JsonError::TooLarge => {
+            let text = format!("the arguments cannot be read: {error}");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code("payload_too_large"), text)
+        }
+    })?;
+    serde_json::from_str(text).map_err(malformed)
+}
+
+fn is_json(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// The `Idempotency-Key` of a request. The standard's draft has it as a quoted string; many clients send it bare.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| {
+        let text = "`Idempotency-Key` has characters that are not visible ASCII";
+        Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), text)
+    })?;
+    let bare = text.trim();
+    let unquoted = bare.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(bare);
+    Ok(Some(unquoted.to_owned()))
+}
+
+/// The trace that a request belongs to. What is no trace, or two of them, is none.
+pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() { None } else { TraceContext::parse(value.trim()) }
+}
+
+fn not_started(error: StartError) -> Problem {
+    match &error {
+        StartError::Unfit(error) => bad_arguments(error),
+        StartError::Conflict { id, difference } => {
+            let problem = Problem::new(StatusCode::CONFLICT, Code("id_conflict"), error.to_string());
+            let problem = problem.with("id", id.as_str());
+            match difference {
+                Difference::Workflow { stored, sent } => {
+                    problem.with("workflow", json!({ "stored": stored, "sent": excerpt(sent) }))
+                }
+                Difference::Arguments(arguments) => {
+                    let told = arguments.iter().map(
+                        |argument| json!({ "name": argument.name, "stored": argument.stored, "sent": argument.sent }),
+                    );
+                    problem.with("arguments", told.collect::<Vec<_>>())
+                }
+                Difference::Unreadable => problem,
+            }
+        }
+        StartError::Refused(failure) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code("not_started"), failure.message.clone())
+        }
+        StartError::ShuttingDown => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("shutting_down"), error.to_string())
+                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        }
+    }
+}
+
+/// Everything that is wrong with the arguments, each with its place as RFC 9457 shows it.
+fn bad_arguments(error: &ArgumentsError) -> Problem {
+    let problem = Problem::new(StatusCode::BAD_REQUEST, Code("bad_arguments"), error.to_string());
+    let ArgumentsError::Unfit(unfit) = error else { return problem };
+    let told = unfit.iter().map(|unfit| {
+        let mut told = json!({
+            "argument": unfit.name(), "pointer": format!("#{}", unfit.pointer()), "detail": unfit.to_string()
+        });
+        if let Unfit::Wrong { misfit, .. } = unfit {
+            told["expected"] = misfit.expected.as_str().into();
+            told["came"] = misfit.came.as_str().into();
+        }
+        told
+    });
+    problem.with("errors", told.collect::<Vec<Value>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {
+        let values = values.iter().map(|value| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let mut headers = HeaderMap::new();
+        values.for_each(|(name, value)| _ = headers.append(name, value));
+        headers
+    }
+
+    #[test]
+    fn the_idempotency_key_may_be_quoted() {
+        let key = |value| idempotency_key(&headers(IDEMPOTENCY_KEY, &[value])).expect("readable");
+        assert_eq!(key("\"order-7\""), Some("order-7".into()));
+        assert_eq!(key(" order-7 "), Some("order-7".into()));
+        assert!(idempotency_key(&HeaderMap::new()).expect("readable").is_none());
+    }
+
+    #[test]
+    fn json_is_known_by_its_type() {
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json"] {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in ["", "text/plain", "application/x-www-form-urlencoded", "text/json", "application/jsonp"] {
+            assert!(!is_json(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_trace_is_one_valid_header() {
+        const ONE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(trace(&headers(TRACEPARENT, &[ONE])), TraceContext::parse(ONE));
+        assert_eq!(trace(&headers(TRACEPARENT, &[ONE, ONE])), None);
+        assert_eq!(trace(&headers(TRACEPARENT, &["none"])), None);
+        assert_eq!(trace(&HeaderMap::new()), None);
+    }
+}
