@@ -50,7 +50,8 @@ impl DatabaseUrl {
     /// When it cannot be read. The error never repeats the text, which may hold a password.
     pub fn parse(text: &str) -> Result<Self, ConnectError> {
         let mut config: tokio_postgres::Config =
-            text.parse().map_err(|error: tokio_postgres::Error| ConnectError::Malformed(cause_of(&error)))?;
+            text.parse().map_err(|error: tokio_postgres::Error| ConnectError::Malformed(malformed(&error)))?;
+        check_hosts(&config)?;
         if config.get_ssl_mode() == SslMode::Require {
             return Err(ConnectError::Tls("require"));
         }
@@ -131,8 +132,27 @@ fn with_defaults(mut config: tokio_postgres::Config) -> tokio_postgres::Config {
     config
 }
 
-fn cause_of(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+/// What the parser says, where it cannot be a piece of a password: a password with an `&`, a `?` or a space goes on where
+/// the parser expects an option, and is quoted as an unknown one.
+fn malformed(error: &dyn std::error::Error) -> String {
+    match error.source().map(ToString::to_string) {
+        Some(told) if told.starts_with("invalid value for option") => told,
+        _ => "it has something that is no option, or no value of one; in a password, what is neither letter nor digit is \
+              written as `%` and two hexadecimal digits"
+            .to_owned(),
+    }
+}
+
+/// A password with an `@` that is not encoded goes on in the host, which errors and the log show.
+fn check_hosts(config: &tokio_postgres::Config) -> Result<(), ConnectError> {
+    let has_an_at = |host: &tokio_postgres::config::Host| match host {
+        tokio_postgres::config::Host::Tcp(name) => name.contains('@'),
+        tokio_postgres::config::Host::Unix(_) => false,
+    };
+    if config.get_hosts().iter().any(has_an_at) {
+        return Err(ConnectError::Malformed("there are two `@`; in a password, it is written as `%40`".into()));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for DatabaseUrl {

@@ -16,6 +16,7 @@ mod retry;
 mod route;
 mod status;
 mod time;
+mod unique;
 
 pub use arguments::{Arguments, ArgumentsError};
 pub use budget::Budget;
@@ -30,3 +31,4 @@ pub use retry::{AttemptBackoff, RetryPolicy};
 pub use route::{Method, PathPattern};
 pub use status::Status;
 pub use time::{EpochMs, WorkflowTime};
+pub use unique::{NameClash, check_unique};
