@@ -32,6 +32,7 @@ mod postgres_restarts;
 mod refused_records;
 mod resume;
 mod retries;
+mod secrets;
 mod several_apps;
 mod small_steps;
 mod sql_patience;

@@ -156,7 +156,7 @@ impl Way {
         let mut sent = http::Request::from_parts(parts, body);
         // The client sets it from the address, as it must be.
         sent.headers_mut().remove(http::header::HOST);
-        let mut sent = reqwest::Request::try_from(sent).map_err(|error| internal(&error))?;
+        let mut sent = reqwest::Request::try_from(sent).map_err(internal)?;
         let first_byte = options.as_ref().and_then(|options| options.first_byte_timeout);
         *sent.timeout_mut() = None;
         let answer = self.client.execute(sent);
@@ -164,16 +164,17 @@ impl Way {
             Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| Error::ConnectionTimeout)?,
             None => answer.await,
         };
-        let answer: http::Response<reqwest::Body> = answer.map_err(|error| internal(&error))?.into();
-        let answer = answer.map(|body| body.map_err(|error| internal(&error)).boxed_unsync());
+        let answer: http::Response<reqwest::Body> = answer.map_err(internal)?.into();
+        let answer = answer.map(|body| body.map_err(internal).boxed_unsync());
         Ok((answer, Box::new(async { Ok(()) })))
     }
 }
 
 /// What the guest is told when a request fails: the whole chain of causes, without the address, which may hold secrets.
-fn internal(error: &dyn std::error::Error) -> Error {
+fn internal(error: reqwest::Error) -> Error {
+    let error = error.without_url();
     let mut text = String::new();
-    let mut cause = Some(error);
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
         if !text.is_empty() {
             text.push_str(": ");
