@@ -50,6 +50,8 @@ pub(crate) struct Key {
     pub(crate) flag: Option<&'static str>,
     /// The environment variable that comes before it, behind the flag.
     pub(crate) variable: Option<&'static str>,
+    /// Its value must not be shown.
+    pub(crate) is_secret: bool,
 }
 
 impl Key {
@@ -59,12 +61,18 @@ impl Key {
     }
 
     const fn new(path: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Self {
-        Self { path, shape, owner: Owner::Host, default, about, flag: None, variable: None }
+        Self { path, shape, owner: Owner::Host, default, about, flag: None, variable: None, is_secret: false }
     }
 
     /// It is about one app.
     const fn of_app(mut self) -> Self {
         self.owner = Owner::App;
+        self
+    }
+
+    /// Its value must not be shown.
+    const fn secret(mut self) -> Self {
+        self.is_secret = true;
         self
     }
 
@@ -94,11 +102,14 @@ pub(crate) const KEYS: &[Key] = &[
         "a local Postgres in the state folder",
         "the database: `postgres://user:password@host/name`",
     )
+    .secret()
     .overridden("--database-url", "DBOS_DATABASE_URL"),
     single("executor_id", "kept in the state folder", "the name by which this host owns its workflows")
         .overridden("--executor-id", "DBOS_EXECUTOR_ID"),
     single("state", ".dbos", "the folder for what the host keeps on this machine").overridden("--state", "DBOS_STATE"),
-    Key::new("env", Shape::Map, "nothing", "environment variables that handlers and steps of the app see").of_app(),
+    Key::new("env", Shape::Map, "nothing", "environment variables that handlers and steps of the app see")
+        .secret()
+        .of_app(),
     single("migrations", "`migrations`, in `apps` `NAME/migrations`", "the folder of the app's own migrations, `*.sql`")
         .of_app(),
     list("database.migrate", "nothing", "shell commands that `migrate` runs after the app's own migrations").of_app(),
@@ -145,7 +156,8 @@ pub(super) enum Place {
 }
 
 impl Place {
-    fn keys(self) -> impl Iterator<Item = &'static Key> {
+    /// The keys that may stand there.
+    pub(super) fn keys(self) -> impl Iterator<Item = &'static Key> {
         KEYS.iter().filter(move |key| self == Self::Top || key.owner == Owner::App)
     }
 

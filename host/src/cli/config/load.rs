@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::app::{App, SqlLogin};
 use super::error::ConfigError;
+use super::keys::{self, Place};
 use super::limits::Limits;
+use super::settings::{self, Setting};
 use super::substitute::Variables;
 use super::tree::{self, Node, Value};
 use super::types::{AdminListen, ExecutorId, Listen, Secret};
@@ -40,6 +42,21 @@ pub(crate) struct Overrides {
     pub(crate) admin: Option<AdminListen>,
 }
 
+impl Overrides {
+    /// The keys that they come before, with what they say as it may be shown.
+    fn shown(&self) -> Vec<(&'static str, String)> {
+        let path = |path: &PathBuf| path.display().to_string();
+        let given = [
+            ("database_url", self.database_url.as_ref().map(|_| settings::HIDDEN.to_owned())),
+            ("executor_id", self.executor_id.as_ref().map(ToString::to_string)),
+            ("state", self.state.as_ref().map(path)),
+            ("http.listen", self.listen.map(|listen| listen.to_string())),
+            ("wasm", self.wasm.as_ref().map(path)),
+        ];
+        given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
 /// The configuration of a host. All paths are absolute.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -61,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// The apps, one or more, in the order of the file.
     pub(crate) apps: Vec<App>,
+    /// What it was made of.
+    pub(crate) settings: Vec<Setting>,
 }
 
 impl Config {
@@ -100,14 +119,22 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let root = source.map_or(Ok(Node { line: 1, value: Value::Null }), tree::parse)?;
         let mut values = Values::new(root, variables)?;
-        let apps = read_apps(&mut values, &folder, overrides.wasm.map(|wasm| here.join(wasm)), overrides.app.as_ref())?;
+        let overridden = overrides.shown();
+        let (apps, mut of_apps) =
+            read_apps(&mut values, &folder, overrides.wasm.map(|wasm| here.join(wasm)), overrides.app.as_ref())?;
         let state = match overrides.state {
             Some(state) => here.join(state),
             None => folder.join(values.text("state")?.as_deref().unwrap_or(".dbos")),
         };
         let listen = values.parsed("http.listen", str::parse::<Listen>)?.unwrap_or(Listen::DEFAULT);
         let database_url = values.secret("database_url", |url| DatabaseUrl::parse(url).map(drop))?;
+        let mut settings = settings::list(Place::Top, &values, &overridden);
+        if !of_apps.is_empty() {
+            settings.retain(|setting| !keys::is_of_an_app(&setting.key));
+            settings.append(&mut of_apps);
+        }
         Ok(Self {
+            settings,
             database_url: overrides.database_url.or(database_url),
             executor_id: overrides.executor_id.or(values.parsed("executor_id", str::parse)?),
             listen: overrides.listen.unwrap_or(listen.into()),
@@ -121,14 +148,16 @@ impl Config {
     }
 }
 
-/// The apps of a file; a file without any has one without a name.
+/// The apps of a file and what they were made of; a file without `apps` has one, whose settings are those at the top.
 fn read_apps(
     values: &mut Values<'_>,
     folder: &Path,
     wasm: Option<PathBuf>,
     wanted: Option<&AppName>,
-) -> Result<Vec<App>, ConfigError> {
-    let Some(several) = values.take_apps()? else { return Ok(vec![App::only(values, folder, wasm, wanted)?]) };
+) -> Result<(Vec<App>, Vec<Setting>), ConfigError> {
+    let Some(several) = values.take_apps()? else {
+        return Ok((vec![App::only(values, folder, wasm, wanted)?], Vec::new()));
+    };
     let names: Vec<String> = several.iter().map(|(name, _)| format!("`{name}`")).collect();
     match wanted {
         Some(wanted) if !several.iter().any(|(name, _)| name == wanted) => {
@@ -147,9 +176,10 @@ fn read_apps(
         return Err(ConfigError::new(format!("`apps` has {}; the most is {MAX_APPS}", several.len()))
             .hint("let another host on the same database serve some of them"));
     }
-    let mut apps: Vec<App> = Vec::new();
+    let (mut apps, mut settings): (Vec<App>, Vec<Setting>) = (Vec::new(), Vec::new());
     for (name, values) in &several {
         let wasm = wasm.clone().filter(|_| wanted == Some(name));
+        settings.extend(settings::list(Place::App, values, &[]));
         let app = App::one_of_several(name, values, folder, wasm)?;
         if let SqlLogin::Own(Some(_)) = &app.sql_login
             && let Some(other) = apps.iter().find(|other| other.sql_login == app.sql_login)
@@ -160,7 +190,7 @@ fn read_apps(
         }
         apps.push(app);
     }
-    Ok(apps)
+    Ok((apps, settings))
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -180,5 +210,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod tests;

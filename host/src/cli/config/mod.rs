@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod load;
 pub(crate) mod reference;
+mod settings;
 mod substitute;
 mod tree;
 mod types;

@@ -1,9 +1,14 @@
-//! `dbos-host config`: the keys that a configuration may have, for those who are about to write one.
+//! `dbos-host config`: the keys that a configuration may have, for those who are about to write one, and what is set, for
+//! those who wonder what is in force.
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::keys::{KEYS, Key, Owner, Shape};
+use super::load::Config;
+use super::settings::{Origin, Setting};
+use crate::cli::args::{ConfigArgs, ServeArgs};
+use crate::cli::escape;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
@@ -16,16 +21,66 @@ use crate::cli::table::Table;
 /// In values, `${VAR}` is replaced by the environment variable VAR, `${VAR:-default}` by the default if it is not set.
 /// The commands under `database.migrate` are left to the shell, which replaces the same variables.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  dbos-host config
+  dbos-host config --check        what is set here, and where")]
 pub(crate) struct ConfigReferenceArgs {
+    /// Read the configuration, and show what is set and where; what is written, not what variables hold, and no secrets
+    #[arg(long)]
+    check: bool,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
-/// Prints the keys.
+/// Prints the keys, or what they are set to.
 pub(crate) fn execute(args: &ConfigReferenceArgs) -> Result<Exit, Failure> {
-    output::print(&if args.json { as_json() } else { for_people() })?;
+    let text = if args.check {
+        let mut overrides = args.config.overrides();
+        args.serve.apply(&mut overrides);
+        let config = Config::load(overrides)?;
+        if args.json { settings_as_json(&config.settings) } else { settings_for_people(&config) }
+    } else if args.json {
+        as_json()
+    } else {
+        for_people()
+    };
+    output::print(&text)?;
     Ok(Exit::Success)
+}
+
+fn settings_for_people(config: &Config) -> String {
+    let mut table = Table::new(["KEY", "VALUE", "FROM"]);
+    for Setting { key, value, from } in config.settings.clone() {
+        table.push([key, value, origin(from)]);
+    }
+    match &config.file {
+        Some(file) => format!("{}\n\n{table}", escape::line(&file.display().to_string())),
+        None => format!("no file\n\n{table}"),
+    }
+}
+
+fn settings_as_json(settings: &[Setting]) -> String {
+    let settings: Vec<Value> = settings
+        .iter()
+        .map(|setting| json!({ "key": setting.key, "value": setting.value, "from": origin(setting.from) }))
+        .collect();
+    format!("{:#}", Value::Array(settings))
+}
+
+fn origin(from: Origin) -> String {
+    match from {
+        Origin::Override => "command line or environment".into(),
+        Origin::Line(line) => format!("line {line}"),
+        Origin::Default => "default".into(),
+    }
 }
 
 fn for_people() -> String {

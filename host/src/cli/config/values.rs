@@ -90,6 +90,11 @@ impl<'a> Values<'a> {
         entries.into_iter().map(app).collect::<Result<_, _>>().map(Some)
     }
 
+    /// What stands in the file.
+    pub(super) fn written(&self, path: &str) -> Option<&Node> {
+        self.nodes.get(path)
+    }
+
     /// How a key is named to people.
     pub(super) fn shown(&self, path: &str) -> String {
         format!("{}{path}", self.at)
@@ -116,6 +121,7 @@ impl<'a> Values<'a> {
         check: impl Fn(&str) -> Result<(), E>,
     ) -> Result<Option<Secret>, ConfigError> {
         let Some(node) = self.node(path) else { return Ok(None) };
+        assert!(Place::Top.find(path).is_some_and(|key| key.is_secret), "`{path}` is a secret but not in the list");
         let text = self.substituted(&self.shown(path), node)?;
         self.refuse_empty(path, node.line, &text)?;
         check(&text).map_err(|reason| ConfigError::at(node.line, reason.to_string()))?;

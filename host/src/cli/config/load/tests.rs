@@ -10,7 +10,7 @@ use super::super::keys::{KEYS, Owner, Shape};
 use super::*;
 use crate::calls::AllowList;
 
-fn variables(name: &str) -> Result<String, VarError> {
+pub(super) fn variables(name: &str) -> Result<String, VarError> {
     match name {
         "KEY" => Ok("0d5b2c".to_owned()),
         "MEMORY" => Ok("512".to_owned()),
@@ -19,17 +19,17 @@ fn variables(name: &str) -> Result<String, VarError> {
     }
 }
 
-fn folder_with(source: &str) -> TempDir {
+pub(super) fn folder_with(source: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(DEFAULT_FILE), source).expect("a file");
     folder
 }
 
-fn load(source: &str) -> Result<Config, ConfigError> {
+pub(super) fn load(source: &str) -> Result<Config, ConfigError> {
     Config::load_from(folder_with(source).path(), Overrides::default(), &variables)
 }
 
-fn error(source: &str) -> String {
+pub(super) fn error(source: &str) -> String {
     load(source).expect_err("the configuration is wrong").to_string()
 }
 
@@ -324,136 +324,4 @@ fn a_file_name_that_is_no_app_name_asks_for_one() {
 fn a_huge_file_is_refused() {
     let source = format!("# {}\n", "x".repeat(1024 * 1024));
     assert_eq!(error(&source), "`dbos-config.yaml`: it is larger than 1 MiB");
-}
-
-const SEVERAL: &str = "
-limits: {steps: 5}
-apps:
-  greeting:
-    wasm: build/greeting.wasm
-    env: {KEY: '${KEY}'}
-  orders:
-    wasm: build/orders.wasm
-    migrations: sql
-    database:
-      role: clerk
-    outbound: {allow: ['https://bank.example.com']}
-";
-
-fn names(config: &Config) -> Vec<&str> {
-    config.apps.iter().map(|app| app.name().expect("a name").as_str()).collect()
-}
-
-#[test]
-fn several_apps_have_settings_of_their_own() {
-    let folder = folder_with(SEVERAL);
-    let config = Config::load_from(folder.path(), Overrides::default(), &variables).expect("a configuration");
-    assert_eq!(names(&config), ["greeting", "orders"]);
-    assert_eq!(config.limits.steps.get(), 5);
-    let [greeting, orders] = &config.apps[..] else { panic!("two apps") };
-    assert_eq!(greeting.env.get("KEY").map(Secret::expose), Some("0d5b2c"));
-    assert_eq!(greeting.migrations, folder.path().join("greeting/migrations"));
-    assert_eq!(greeting.sql_login, SqlLogin::Own(None));
-    assert_eq!(orders.wasm(), Ok(folder.path().join("build/orders.wasm").as_path()));
-    assert_eq!(orders.migrations, folder.path().join("sql"));
-    assert!(orders.env.is_empty() && greeting.outbound == AllowList::default());
-    assert_eq!(orders.sql_login, SqlLogin::Own(Some("clerk".parse().expect("a role"))));
-}
-
-#[test]
-fn a_component_on_the_command_line_is_that_of_the_app_that_is_named() {
-    let folder = folder_with(SEVERAL);
-    let load = |wasm: &str, app: Option<&str>| {
-        let app = app.map(|name| AppName::parse(name).expect("a name"));
-        let overrides = Overrides { wasm: Some(wasm.into()), app, ..Overrides::default() };
-        Config::load_from(folder.path(), overrides, &variables)
-    };
-    let config = load("new.wasm", Some("orders")).expect("a configuration");
-    assert_eq!(config.apps[0].wasm(), Ok(folder.path().join("build/greeting.wasm").as_path()));
-    assert_eq!(config.apps[1].wasm(), Ok(folder.path().join("new.wasm").as_path()));
-    assert_eq!(
-        load("new.wasm", Some("other")).expect_err("no such app").to_string(),
-        "`dbos-config.yaml`: there is no app `other` in `apps`\nhint: there are `greeting`, `orders`"
-    );
-    assert_eq!(
-        load("new.wasm", None).expect_err("whose is it?").to_string(),
-        "`dbos-config.yaml`: a component is given, and the configuration has several apps\n\
-         hint: leave it out to take the components that `apps` names, or say with `deploy --app NAME` whose it is: \
-         `greeting`, `orders`"
-    );
-}
-
-#[test]
-fn a_name_on_the_command_line_is_that_of_the_only_app() {
-    let load = |source: &str| {
-        let app = Some(AppName::parse("shop").expect("a name"));
-        let overrides = Overrides { wasm: Some("shop-2.wasm".into()), app, ..Overrides::default() };
-        Config::load_from(folder_with(source).path(), overrides, &variables)
-    };
-    assert_eq!(names(&load("").expect("a configuration")), ["shop"]);
-    assert_eq!(names(&load("name: shop").expect("a configuration")), ["shop"]);
-    assert_eq!(
-        load("name: other").expect_err("another app").to_string(),
-        "`dbos-config.yaml` line 1: there is no app `shop`, only `other`"
-    );
-}
-
-#[test]
-fn errors_in_one_of_several_apps_name_it() {
-    let cases = [
-        ("apps: {}\n", " line 1: `apps` has none\nhint: leave the key out for one app"),
-        (
-            "apps:\n  - wasm: a\n",
-            " line 1: `apps` must be names of apps\n\
-             hint: write each as `NAME:` with its keys, `wasm` and others, in the lines below",
-        ),
-        ("apps:\n  a: x.wasm\n", " line 2: `apps.a` must hold further keys\nhint: the least is `wasm`"),
-        ("apps:\n  a:\n    wsm: x\n", " line 3: the key `apps.a.wsm` is unknown\nhint: did you mean `apps.a.wasm`?"),
-        (
-            "apps:\n  a:\n    name: b\n",
-            " line 3: the key `apps.a.name` is unknown\nhint: the app's name is the key that its settings stand below",
-        ),
-        (
-            "apps:\n  a:\n    limits: {steps: 1}\n",
-            " line 3: the key `apps.a.limits` is unknown\n\
-             hint: `limits` is for the whole host; write it at the top of the file",
-        ),
-        (
-            "apps:\n  a:\n    wasm: x\nenv: {A: b}\n",
-            " line 4: `env` is for the only app, and `apps` in line 1 names apps\n\
-             hint: write it below the name of the app that it is for: `apps.NAME.env`",
-        ),
-        (
-            "name: a\napps:\n  a:\n    wasm: x\n",
-            " line 1: `name` is for the only app, and `apps` in line 2 names apps\n\
-             hint: leave it out; with `apps`, the key that an app's settings stand below is its name",
-        ),
-        (
-            "apps:\n  a: {database: {role: r}}\n  b: {database: {role: r}}\n",
-            " line 3: `apps.b.database.role` is that of `a`\n\
-             hint: an app with the role of another can read and change all that the other can; give each its own",
-        ),
-        (
-            "apps:\n  a: {database: {role: r, trusted: true}}\n",
-            " line 2: `apps.a.database.trusted` and `apps.a.database.role` contradict each other\n\
-             hint: a trusted app uses the login of the host; leave one of the two out",
-        ),
-        ("apps:\n  9a: {wasm: x}\n", " line 2: `9a` cannot be the name of an app: it must start with a letter or `_`"),
-        ("apps:\n  a: {}\n  a: {}\n", " line 3: the key `a` stands twice"),
-        (
-            "apps:\n  a:\n    env: {B: '${NONE}'}\n",
-            " line 3: `apps.a.env.B` uses the environment variable `NONE`, which is not set\nhint: set it, or write `${NONE:-default}`",
-        ),
-    ];
-    for (source, text) in cases {
-        assert_eq!(error(source), format!("`dbos-config.yaml`{text}"));
-    }
-    let many: String = (0..=MAX_APPS).map(|n| format!("  a{n}: {{}}\n")).collect();
-    assert!(error(&format!("apps:\n{many}")).contains("`apps` has 33; the most is 32"));
-    let config = load("apps:\n  a: {database: {trusted: true}}\n  b:\n").expect("a configuration");
-    assert!(matches!(&config.warnings()[..], [warning] if warning.starts_with("`apps.a.database.trusted` is set")));
-    assert_eq!(
-        config.apps[1].wasm().expect_err("no component").to_string(),
-        "the app `b` has no component\nhint: name the .wasm file as `apps.b.wasm`"
-    );
 }
