@@ -49,7 +49,10 @@ async fn migrate(config: &Config, opened: &Opened) -> Result<(), Failure> {
         let report = opened.database.migrate_app(name, &login, &app.migrations).await;
         let action = || Failure::to(format!("migrate the tables of `{name}`"));
         let report = report.map_err(|error| action().because(error).exit(Exit::Database))?;
-        if report.applied.is_empty() {
+        if report.applied.is_empty() && report.before == 0 {
+            // Told with the folder, for one that is misspelt has none either.
+            tracing::info!("there are no migrations of `{name}` in `{}`", app.migrations.display());
+        } else if report.applied.is_empty() {
             tracing::info!("the {} migrations of `{name}` were applied before", report.before);
         }
         for command in &app.migrate {
