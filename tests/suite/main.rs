@@ -36,6 +36,8 @@ mod raw_http;
 mod refused_records;
 mod resume;
 mod retries;
+mod secrets;
+mod several_apps;
 mod small_steps;
 mod sql_patience;
 mod starts;

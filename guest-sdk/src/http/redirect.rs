@@ -6,7 +6,7 @@
 
 use super::{
     HTTP_ERROR,
-    url::{Scheme, Url},
+    url::{Scheme, Url, shown},
 };
 use crate::{Error, Result};
 
@@ -32,11 +32,12 @@ pub(super) fn next(method: &str, from: &Url, status: u16, location: Option<&str>
     let Some(location) = location.filter(|_| follows) else { return Ok(None) };
     let refuse = |why: String| Err(Error::new(why).with_name(HTTP_ERROR).with_code("redirect").do_not_retry());
     if hops == MOST_HOPS {
-        return refuse(format!("`{from}` redirects again after {MOST_HOPS} redirects"));
+        return refuse(format!("`{}` redirects again after {MOST_HOPS} redirects", shown(&from.to_string())));
     }
     let url = from.join(location)?;
     if from.scheme == Scheme::Https && url.scheme == Scheme::Http {
-        return refuse(format!("`{from}` redirects to `{url}`, which is not protected by TLS"));
+        let (from, url) = (from.to_string(), url.to_string());
+        return refuse(format!("`{}` redirects to `{}`, which is not protected by TLS", shown(&from), shown(&url)));
     }
     let keeps_credentials = from.same_origin(&url);
     Ok(Some(Hop { url, keeps_credentials }))

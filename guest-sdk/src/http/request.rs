@@ -9,7 +9,7 @@ use super::{
     redirect::{self, CREDENTIALS},
     response::Response,
     transport,
-    url::Url,
+    url::{self, Url},
 };
 use crate::{Error, Result, host};
 
@@ -111,7 +111,7 @@ impl Request {
         let mut hops = 0;
         loop {
             let outgoing = Outgoing { method: &method, url: &url, headers: &headers, body: &body, deadline };
-            let context = |error: Error| error.context(format!("{method} {url}"));
+            let context = |error: Error| error.context(format!("{method} {}", url::shown(&url.to_string())));
             let response = exchange(&outgoing).map_err(context)?;
             let Some(hop) = redirect::next(&method, &url, response.status(), response.header("location"), hops)? else {
                 return Ok(response);
@@ -175,6 +175,13 @@ mod tests {
     fn an_error_names_the_request() {
         let (result, _) = send(http::get("https://a/down"));
         assert_eq!(result.unwrap_err().message(), "GET https://a/down: connection refused");
+    }
+
+    #[test]
+    fn an_error_does_not_show_the_query() {
+        let down = |outgoing: &Outgoing<'_>| Err(Error::new(format!("no {}", outgoing.url.authority)));
+        let result = http::get("https://a/b?key=sesame").send_by(Instant::now(), down);
+        assert_eq!(result.unwrap_err().message(), "GET https://a/b: no a");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::HTTP_ERROR;
+use super::{HTTP_ERROR, url::shown};
 use crate::{Error, Result};
 
 /// How much of a body an error shows: enough for a sentence, too little to fill a record.
@@ -64,12 +64,13 @@ impl Response {
         }
         let excerpt = self.excerpt();
         let said = if excerpt.is_empty() { String::new() } else { format!(": {excerpt}") };
-        let error = Error::new(format!("{} answered with status {}{said}", self.url, self.status));
-        Err(error.with_name(HTTP_ERROR).with_code(self.status.to_string()).with_data(json!({ "url": self.url })))
+        let error = Error::new(format!("{} answered with status {}{said}", shown(&self.url), self.status));
+        let data = json!({ "url": shown(&self.url) });
+        Err(error.with_name(HTTP_ERROR).with_code(self.status.to_string()).with_data(data))
     }
 
     fn error(&self, why: String) -> Error {
-        Error::new(format!("the answer of {} cannot be read: {why}", self.url)).with_name(HTTP_ERROR)
+        Error::new(format!("the answer of {} cannot be read: {why}", shown(&self.url))).with_name(HTTP_ERROR)
     }
 
     fn excerpt(&self) -> String {

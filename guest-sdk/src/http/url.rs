@@ -24,10 +24,16 @@ pub(super) struct Url {
     pub(super) path_and_query: String,
 }
 
+/// A URL as errors have it. Errors are recorded and logged, and many services take their keys in the query.
+pub(super) fn shown(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
+}
+
 impl Url {
     pub(super) fn parse(text: &str) -> Result<Url> {
-        let refuse =
-            |why: &str| Err(Error::new(format!("the URL `{text}` {why}")).with_name(HTTP_ERROR).do_not_retry());
+        let refuse = |why: &str| {
+            Err(Error::new(format!("the URL `{}` {why}", shown(text))).with_name(HTTP_ERROR).do_not_retry())
+        };
         if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
             return refuse(&format!("contains {c:?}, which must be percent-encoded"));
         }
@@ -138,6 +144,13 @@ mod tests {
         assert_eq!(url("http://localhost").path_and_query, "/");
         assert_eq!(url("http://localhost?x=http://y").path_and_query, "/?x=http://y");
         assert_eq!(url("http://[::1]:80/").authority, "[::1]:80");
+    }
+
+    #[test]
+    fn an_error_does_not_show_the_query() {
+        let error = Url::parse("htp://a/b?key=sesame").unwrap_err();
+        assert_eq!(error.message(), "the URL `htp://a/b` must begin with `http://` or `https://`");
+        assert_eq!(super::shown("http://a/b"), "http://a/b");
     }
 
     #[test]

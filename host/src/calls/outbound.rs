@@ -123,10 +123,10 @@ impl Way {
         };
         let answer = answer.map_err(|error| match find::<Prohibited>(&error) {
             Some(prohibited) => prohibited_at(&origin, prohibited),
-            None => internal(&error.without_url()),
+            None => internal(error),
         });
         let answer: http::Response<reqwest::Body> = answer?.into();
-        let answer = answer.map(|body| body.map_err(|error| internal(&error)).boxed_unsync());
+        let answer = answer.map(|body| body.map_err(internal).boxed_unsync());
         Ok((answer, Box::new(async { Ok(()) })))
     }
 }
@@ -153,9 +153,10 @@ fn find<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 
 }
 
 /// What the guest is told when a request fails: the whole chain of causes, without the address, which may hold secrets.
-fn internal(error: &dyn std::error::Error) -> Error {
+fn internal(error: reqwest::Error) -> Error {
+    let error = error.without_url();
     let mut text = String::new();
-    let mut cause = Some(error);
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
         if !text.is_empty() {
             text.push_str(": ");

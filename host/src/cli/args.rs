@@ -182,8 +182,25 @@ mod tests {
         assert!(parse("dbos-host workflow get").is_err());
         assert!(parse("dbos-host workflow cancel").is_err());
         assert!(parse("dbos-host workflow list --since yesterday").is_err());
-        assert!(parse("dbos-host deploy").is_err());
+        assert!(parse("dbos-host deploy a.wasm --app 9lives").is_err());
         assert!(parse("dbos-host").is_err());
+    }
+
+    /// What the reference of the configuration says about flags and variables is what the commands take, and the other way
+    /// round.
+    #[test]
+    fn flags_and_variables_are_in_the_reference() {
+        let mut overriding = std::collections::BTreeSet::new();
+        for command in Arguments::command().get_subcommands() {
+            for arg in command.get_arguments() {
+                if let (Some(flag), Some(variable)) = (arg.get_long(), arg.get_env()) {
+                    overriding.insert((format!("--{flag}"), variable.to_string_lossy().into_owned()));
+                }
+            }
+        }
+        overriding.remove(&("--config".into(), "DBOS_CONFIG".into()));
+        let keys = super::super::config::KEYS.iter().filter_map(|key| Some((key.flag?.into(), key.variable?.into())));
+        assert_eq!(keys.collect::<std::collections::BTreeSet<_>>(), overriding);
     }
 
     #[test]

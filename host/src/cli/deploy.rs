@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::apps;
 use super::args::ConfigArgs;
 use super::component::{self, summary};
 use super::config::{Config, Overrides};
@@ -11,18 +12,25 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::open::Opened;
 use super::output;
+use crate::workflow::AppName;
 
 /// Store a component in the database and start new workflows on it
 ///
 /// Running hosts need no restart. Workflows that run already go on with the version that started them. Deploying an
 /// earlier version again is a rollback.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  dbos-host deploy target/wasm32-wasip2/release/greeting.wasm")]
+#[command(after_help = "Examples:
+  dbos-host deploy target/wasm32-wasip2/release/greeting.wasm
+  dbos-host deploy orders.wasm --app orders
+  dbos-host deploy --app orders        the component that `apps.orders.wasm` in dbos-config.yaml names")]
 pub(crate) struct DeployArgs {
-    /// The component
+    /// The component; without it, `wasm` of the configuration, or those of all its `apps`
     #[arg(value_name = "WASM")]
-    pub(crate) wasm: PathBuf,
+    pub(crate) wasm: Option<PathBuf>,
+
+    /// The app that it is for; to be given with WASM if the configuration has several
+    #[arg(long, value_name = "NAME", value_parser = AppName::parse)]
+    pub(crate) app: Option<AppName>,
 
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -31,24 +39,27 @@ pub(crate) struct DeployArgs {
 impl DeployArgs {
     /// What the arguments say in place of the configuration file.
     pub(crate) fn overrides(&self) -> Overrides {
-        Overrides { wasm: Some(self.wasm.clone()), ..self.config.overrides() }
+        Overrides { wasm: self.wasm.clone(), app: self.app.clone(), ..self.config.overrides() }
     }
 }
 
-/// Stores the component and makes it current.
+/// Stores the components and makes them current.
 pub(crate) async fn execute(args: &DeployArgs) -> Result<Exit, Failure> {
     let config = Config::load(args.overrides())?;
     let sandbox = component::sandbox(&config.limits, &config.state)?;
-    let (bytes, component) = component::load(&sandbox, config.app.wasm()?).await?;
-    let name = config.app.name()?;
+    let wanted = |name: &AppName| args.app.as_ref().is_none_or(|wanted| wanted == name);
+    let chosen = config.apps.iter().filter(|app| app.name().map_or(true, wanted));
+    let loaded = apps::load(&sandbox, chosen).await?;
     let opened = Opened::open(&config).await?;
     let deployed = async {
         opened.migrate().await?;
-        let action = || Failure::to("deploy the component").exit(Exit::Database);
-        let stored = opened.database.store_component(component.digest(), &bytes, component.manifest_json()).await;
-        stored.map_err(|error| action().because(error))?;
-        opened.database.deploy(name, component.digest(), true).await.map_err(|error| action().because(error))?;
-        output::print(&format!("deployed `{name}` {} with {}", component.digest().short(), summary(&component)))
+        apps::check_with_deployed(&opened, &config, &loaded).await?;
+        for app in &loaded {
+            app.deploy(&opened, true).await?;
+            let (name, component) = (app.name, &app.component);
+            output::print(&format!("deployed `{name}` {} with {}", component.digest().short(), summary(component)))?;
+        }
+        Ok::<_, Failure>(())
     }
     .await;
     let closed = opened.close().await;

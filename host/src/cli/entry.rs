@@ -53,7 +53,7 @@ fn start(command: Command) -> Result<Exit, Failure> {
 
 async fn execute(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Config(_) => reference::execute(),
+        Command::Config(args) => reference::execute(&args),
         Command::Version(args) => version::execute(&args),
         Command::Run(args) => run::execute(&args).await,
         Command::Migrate(args) => migrate::execute(&args).await,

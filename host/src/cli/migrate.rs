@@ -12,7 +12,7 @@ use super::open::Opened;
 use super::output;
 use crate::database::GuestLogin;
 
-/// Create or update the system tables, the app's database role, and the app's own tables
+/// Create or update the system tables, and for each app its database role and its own tables
 ///
 /// Applies the files `migrations/*.sql` in the order of their names, each once and in a transaction, then runs the
 /// commands under `database.migrate` of the configuration.
@@ -28,27 +28,38 @@ pub(crate) struct MigrateArgs {
 /// Migrates the system tables and the app's own.
 pub(crate) async fn execute(args: &MigrateArgs) -> Result<Exit, Failure> {
     let config = Config::load(args.config.overrides())?;
-    let name = config.app.name()?;
-    let opened = Opened::open(&config).await?;
-    let migrated = async {
-        opened.migrate().await?;
-        let login = opened.guest_login(&config, name).await?;
-        let report = opened.database.migrate_app(name, &login, &config.app.migrations).await;
-        let report =
-            report.map_err(|error| Failure::to("migrate the app's tables").because(error).exit(Exit::Database))?;
-        if report.applied.is_empty() {
-            tracing::info!("the app's {} migrations were applied before", report.before);
-        }
-        for command in &config.app.migrate {
-            run(command, &config, &login).await?;
-        }
-        output::print("Completed schema migration")
+    // Before the database is opened, which may mean to create one.
+    for app in &config.apps {
+        app.name()?;
     }
-    .await;
+    let opened = Opened::open(&config).await?;
+    let migrated = migrate(&config, &opened).await;
     let closed = opened.close().await;
     migrated?;
     closed?;
     Ok(Exit::Success)
+}
+
+async fn migrate(config: &Config, opened: &Opened) -> Result<(), Failure> {
+    opened.migrate().await?;
+    opened.check_roles(config)?;
+    for app in &config.apps {
+        let name = app.name()?;
+        let login = opened.guest_login(app).await?;
+        let report = opened.database.migrate_app(name, &login, &app.migrations).await;
+        let action = || Failure::to(format!("migrate the tables of `{name}`"));
+        let report = report.map_err(|error| action().because(error).exit(Exit::Database))?;
+        if report.applied.is_empty() && report.before == 0 {
+            // Told with the folder, for one that is misspelt has none either.
+            tracing::info!("there are no migrations of `{name}` in `{}`", app.migrations.display());
+        } else if report.applied.is_empty() {
+            tracing::info!("the {} migrations of `{name}` were applied before", report.before);
+        }
+        for command in &app.migrate {
+            run(command, config, &login).await?;
+        }
+    }
+    output::print("Completed schema migration")
 }
 
 /// Runs a command of another migration tool, as the app: it finds the database in `DATABASE_URL`.

@@ -4,6 +4,7 @@
 //! with them; the rest of this folder is what commands share: configuration, logs, errors and exit codes, results, the
 //! wish to stop.
 
+mod apps;
 mod args;
 mod component;
 mod config;

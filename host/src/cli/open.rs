@@ -1,16 +1,15 @@
 //! Opening the database that a command works on: the configured one, or the local Postgres.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::Config;
+use super::config::{App, Config, RoleName, SqlLogin};
 use super::exit::Exit;
 use super::failure::Failure;
 use crate::database::{ConnectError, Database, DatabaseUrl, GuestLogin, Readiness};
 use crate::local_postgres::LocalPostgres;
 use crate::workflow::AppName;
-
-use super::config::SqlLogin;
 
 /// How often a running host looks whether its local Postgres still lives.
 const LOOK_AFTER_LOCAL: Duration = Duration::from_secs(1);
@@ -70,14 +69,33 @@ impl Opened {
         Ok(())
     }
 
+    /// Checks that no two apps would have one role: what one may do, the other could do too.
+    pub(crate) fn check_roles(&self, config: &Config) -> Result<(), Failure> {
+        let mut owners: HashMap<String, &AppName> = HashMap::new();
+        for app in &config.apps {
+            let SqlLogin::Own(role) = &app.sql_login else { continue };
+            let name = app.name()?;
+            let role = self.database.role_of(name, role.as_ref().map(RoleName::as_str));
+            if let Some(other) = owners.insert(role.clone(), name) {
+                return Err(Failure::to("give each app a database role of its own")
+                    .because(format!("`{role}` is the role of `{other}` and of `{name}`"))
+                    .hint(format!("name another as `apps.{name}.database.role`"))
+                    .exit(Exit::Configuration));
+            }
+        }
+        Ok(())
+    }
+
     /// The login that the app's SQL uses; makes its role if need be.
-    pub(crate) async fn guest_login(&self, config: &Config, app: &AppName) -> Result<GuestLogin, Failure> {
-        let role = match &config.app.sql_login {
+    pub(crate) async fn guest_login(&self, app: &App) -> Result<GuestLogin, Failure> {
+        let role = match &app.sql_login {
             SqlLogin::Host => return Ok(self.database.trusted_login()),
-            SqlLogin::Own(role) => role.as_ref().map(|role| role.as_str()),
+            SqlLogin::Own(role) => role.as_ref().map(RoleName::as_str),
         };
-        let login = self.database.guest_login(app, role).await;
-        login.map_err(|e| Failure::to("prepare the app's database role").because(e).exit(Exit::Database))
+        let name = app.name()?;
+        let login = self.database.guest_login(name, role).await;
+        let action = || Failure::to(format!("prepare the database role of `{name}`"));
+        login.map_err(|error| action().because(error).exit(Exit::Database))
     }
 
     /// Where the database is, for the log.

@@ -1,4 +1,4 @@
-//! `dbos-host run`: serves an app until it is told to stop.
+//! `dbos-host run`: serves the apps of the configuration until it is told to stop.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::oneshot;
 
+use super::apps::{self, Loaded};
 use super::args::{ConfigArgs, ServeArgs};
 use super::component::{self, summary};
 use super::config::{Config, Overrides};
@@ -16,26 +17,19 @@ use super::failure::Failure;
 use super::open::Opened;
 use super::shutdown::Shutdown;
 use crate::admin::AdminServer;
-use crate::calls::Outbound;
 use crate::clock::Clock;
-use crate::database::GuestPool;
-use crate::executor::{App, AppSettings, Executor, Parts};
+use crate::executor::{Executor, Parts};
 use crate::recovery::{self, Keeper};
-use crate::sandbox::{Component, Sandbox};
-use crate::trigger::{Routes, Server};
-use crate::workflow::{AppName, Code};
+use crate::sandbox::Sandbox;
+use crate::trigger::{RouteConflict, Routes, Server};
+use crate::workflow::Code;
 
 /// How long running calls may go on after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How often a host asks whether another component was deployed.
-const LOOK_FOR_DEPLOYMENTS: Duration = Duration::from_secs(2);
-
-/// Database connections for the SQL of one app. Postgres serves a hundred in all as it comes, several hosts share them,
-/// and more than a few for each core make it slower.
-const MAX_SQL_CONNECTIONS: u32 = 20;
-
 /// Run an app: serve its routes, run its workflows, and take up those that an earlier run left
+///
+/// Without WASM, the app or the apps that the configuration has.
 ///
 /// A component that this database has not seen is deployed: new workflows start on it. Workflows that an earlier
 /// version started go on with that version.
@@ -43,7 +37,7 @@ const MAX_SQL_CONNECTIONS: u32 = 20;
 #[command(after_help = "Examples:
   dbos-host run target/wasm32-wasip2/release/greeting.wasm
   dbos-host run greeting.wasm --listen 0.0.0.0:80
-  dbos-host run        the component that `wasm` in dbos-config.yaml names
+  dbos-host run        the component that `wasm` in dbos-config.yaml names, or those of all its `apps`
 
 Ctrl-C ends it gracefully, a second Ctrl-C at once; either way the next run goes on where this one was.")]
 pub(crate) struct RunArgs {
@@ -84,11 +78,10 @@ pub(crate) async fn execute(args: &RunArgs) -> Result<Exit, Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let wasm = config.app.wasm()?.to_owned();
     let sandbox = component::sandbox(&config.limits, &config.state)?;
-    let (bytes, component) = component::load(&sandbox, &wasm).await?;
+    let loaded = apps::load(&sandbox, &config.apps).await?;
     let opened = Opened::open(&config).await?;
-    let served = serve(args, &config, &opened, sandbox, (bytes, component), shutdown).await;
+    let served = serve(args, &config, &opened, sandbox, loaded, shutdown).await;
     let closed = opened.close().await;
     served?;
     closed?;
@@ -100,15 +93,15 @@ async fn serve(
     config: &Config,
     opened: &Opened,
     sandbox: Sandbox,
-    (bytes, component): (Vec<u8>, Component),
+    loaded: Vec<Loaded<'_>>,
     shutdown: Shutdown,
 ) -> Result<(), Failure> {
     opened.migrate().await?;
-    let name = config.app.name()?.clone();
-    tracing::info!("app `{name}` {} with {}", component.digest().short(), summary(&component));
+    for app in &loaded {
+        tracing::info!("app `{}` {} with {}", app.name, app.component.digest().short(), summary(&app.component));
+    }
     tracing::info!("database: {}", opened.place());
-    let current = deploy(opened, &sandbox, &name, bytes, component).await?;
-    let app = app(config, opened, &name, current).await?;
+    let apps = apps::put_together(config, opened, &sandbox, loaded).await?;
 
     let wanted = executor_id::of(config)?;
     let database_failed = |error| Failure::to("register this host").because(error).exit(Exit::Database);
@@ -122,13 +115,14 @@ async fn serve(
         clock: Clock::system(),
         lease,
         identity,
-        apps: vec![app],
+        apps,
         slots: component::slots(&config.limits),
         limits: component::run_limits(&config.limits),
         show_replayed_logs: args.show_replayed_logs,
     });
-    let routes = Routes::of(executor.apps())
-        .map_err(|error| Failure::to("serve the app's routes").because(error).exit(Exit::Component))?;
+    let routes = Routes::of(executor.apps()).map_err(|error| {
+        Failure::to("serve the apps' routes").because(error).exit(Exit::Component).code(RouteConflict::CODE)
+    })?;
     let server = Server::bind(config.listen, Arc::clone(&executor), routes, config.limits.http)
         .await
         .map_err(|error| Failure::to("serve HTTP").because(error).code(Code("cannot_listen")))?;
@@ -168,7 +162,7 @@ async fn until_told_to_stop(
             }
         }),
         tokio::spawn(recovery::follow_changes(Arc::clone(&executor))),
-        tokio::spawn(follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
+        tokio::spawn(apps::follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
         tokio::spawn(opened.look_after()),
     ];
     let asked = shutdown.clone();
@@ -209,51 +203,6 @@ async fn give_attempts_back(opened: &Opened, executor: &Executor) {
     }
 }
 
-/// Stores the component and makes it current if the app has never had it. Returns the current one.
-async fn deploy(
-    opened: &Opened,
-    sandbox: &Sandbox,
-    name: &AppName,
-    bytes: Vec<u8>,
-    component: Component,
-) -> Result<Arc<Component>, Failure> {
-    let action = || Failure::to("deploy the component").exit(Exit::Database);
-    let digest = component.digest().clone();
-    let stored = opened.database.store_component(&digest, &bytes, component.manifest_json()).await;
-    stored.map_err(|error| action().because(error))?;
-    let deployed = opened.database.deploy(name, &digest, false).await.map_err(|error| action().because(error))?;
-    if deployed == digest {
-        return Ok(Arc::new(component));
-    }
-    tracing::warn!(
-        "new workflows start on {}, which was deployed after this component; to go back, run `dbos-host deploy` with it",
-        deployed.short()
-    );
-    let stored = opened.database.load_component(&deployed).await.map_err(|error| action().because(error))?;
-    let Some(stored) = stored else {
-        tracing::warn!("{} is not in this database; new workflows start on this component", deployed.short());
-        return Ok(Arc::new(component));
-    };
-    let current = sandbox.load(stored.bytes).await.map_err(|error| action().because(error).exit(Exit::Component))?;
-    Ok(Arc::new(current))
-}
-
-async fn app(config: &Config, opened: &Opened, name: &AppName, current: Arc<Component>) -> Result<App, Failure> {
-    let login = opened.guest_login(config, name).await?;
-    let pending = opened.database.pending_app_migrations(name, &config.app.migrations).await;
-    match pending.map_err(|error| Failure::to("look at the app's migrations").because(error))? {
-        none if none.is_empty() => {}
-        some => tracing::warn!("not applied yet: {}; run `dbos-host migrate`", some.join(", ")),
-    }
-    let outbound = Outbound::to(config.app.outbound.clone())
-        .map_err(|error| Failure::to("prepare outgoing HTTP").because(error))?;
-    let env = config.app.env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
-    let connections = usize::try_from(config.limits.steps.get().min(MAX_SQL_CONNECTIONS)).unwrap_or(1);
-    let sql = GuestPool::new(&login, connections, config.limits.statement, config.limits.transaction);
-    let log_bytes_per_second = config.limits.log_bytes_per_second;
-    Ok(App::new(AppSettings { name: name.clone(), env, outbound, sql, log_bytes_per_second }, current))
-}
-
 /// Keeps the lease until it is told that everything has come to its end, then ends it so that others need not wait. As
 /// long as calls run here, nobody else may take their runs.
 async fn keep_identity(executor: Arc<Executor>, mut keeper: Keeper, ended: oneshot::Receiver<()>) {
@@ -263,31 +212,6 @@ async fn keep_identity(executor: Arc<Executor>, mut keeper: Keeper, ended: onesh
         _ = ended => {}
     }
     keeper.release().await;
-}
-
-/// Starts new runs on what was deployed last, also by another host.
-async fn follow_deployments(executor: Arc<Executor>, sandbox: Sandbox, replace: impl Fn(Routes) + Send + Sync) {
-    loop {
-        tokio::time::sleep(LOOK_FOR_DEPLOYMENTS).await;
-        for app in executor.apps() {
-            let current = app.current().digest().clone();
-            let deployed = match executor.database().deployed(app.name()).await {
-                Ok(Some(deployed)) if deployed != current => deployed,
-                _ => continue,
-            };
-            match app.component(&deployed, executor.database(), &sandbox).await {
-                Ok(component) => {
-                    tracing::info!("app `{}` {} was deployed: {}", app.name(), deployed.short(), summary(&component));
-                    app.set_current(component);
-                    match Routes::of(executor.apps()) {
-                        Ok(routes) => replace(routes),
-                        Err(error) => tracing::error!("the new routes cannot be served: {error}"),
-                    }
-                }
-                Err(error) => tracing::debug!("{error}"),
-            }
-        }
-    }
 }
 
 #[cfg(not(feature = "failpoints"))]

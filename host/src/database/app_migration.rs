@@ -102,7 +102,7 @@ impl super::Database {
                 Some(_) => return Err(AppMigrationError::Changed { file: file.name }),
                 None => {
                     apply(&client, app, login, &path, &file).await?;
-                    tracing::info!("applied migration `{}`", file.name);
+                    tracing::info!("applied migration `{}` of `{app}`", file.name);
                     report.applied.push(file.name);
                 }
             }

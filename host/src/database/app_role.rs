@@ -83,16 +83,27 @@ impl super::Database {
         GuestLogin { url: self.url().clone(), role: None }
     }
 
+    /// The role of an app: the configured one, or one that is named after database and app.
+    #[must_use]
+    pub fn role_of(&self, app: &AppName, configured: Option<&str>) -> String {
+        configured.map_or_else(|| default_role(&self.name(), app), str::to_owned)
+    }
+
+    fn name(&self) -> String {
+        self.url().database().to_owned()
+    }
+
     /// The app's own login: makes the role if it is missing, grants what it needs, and checks that it has no more.
     ///
     /// # Errors
     /// When the role cannot be made, cannot log in, or may do too much.
     pub async fn guest_login(&self, app: &AppName, configured: Option<&str>) -> Result<GuestLogin, RoleError> {
-        let database = self.url().database().to_owned();
-        let role = configured.map_or_else(|| default_role(&database, app), str::to_owned);
+        let (database, role) = (self.name(), self.role_of(app, configured));
         let password = password(&self.secret().await?, &role);
         let login = GuestLogin { url: self.url().with_login(&role, &password), role: Some(role.clone()) };
 
+        // Before anything is changed: a role that may do too much is somebody else's, who needs its password.
+        self.check_role(&role).await?;
         let client = self.client().await?;
         // Most starts find everything as it should be, and need no rights to make roles.
         let ready = login.url.connect().await.is_ok() && self.may_record(&role).await?;
@@ -128,10 +139,11 @@ impl super::Database {
         Ok(row.get(0))
     }
 
+    /// Refuses a role that could reach what it must not. One that does not exist reaches nothing.
     async fn check_role(&self, role: &str) -> Result<(), RoleError> {
         let client = self.client().await?;
         let row = client
-            .query_one(
+            .query_opt(
                 "SELECT r.rolsuper, r.rolcreaterole OR r.rolreplication OR r.rolbypassrls,
                         has_schema_privilege(r.oid, 'dbos', 'USAGE'),
                         EXISTS (SELECT 1 FROM pg_auth_members m WHERE m.member = r.oid),
@@ -143,6 +155,7 @@ impl super::Database {
             )
             .await
             .map_err(DatabaseError::from)?;
+        let Some(row) = row else { return Ok(()) };
         let findings = [
             (row.get(0), "it is a superuser"),
             (row.get(1), "it may create roles, replicate or bypass row security"),
@@ -190,7 +203,11 @@ fn quoted(name: &str) -> String {
 }
 
 /// What makes the role and gives it what it needs. It can be run again. The tables that the app makes are its own.
+///
+/// The password is not in it, only what the server keeps of one: the text is shown to people where the host may not run
+/// it, and stands in the server's log where it may.
 fn setup_sql(database: &str, role: &str, password: &str) -> String {
+    let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
     let (database, name) = (quoted(database), quoted(role));
     let literal = role.replace('\'', "''");
     format!(
@@ -200,7 +217,7 @@ DO $$ BEGIN
     CREATE ROLE {name};
   END IF;
 END $$;
-ALTER ROLE {name} LOGIN NOCREATEDB NOINHERIT PASSWORD '{password}';
+ALTER ROLE {name} LOGIN NOCREATEDB NOINHERIT PASSWORD '{verifier}';
 GRANT {name} TO CURRENT_USER;
 GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {name};
 GRANT USAGE, CREATE ON SCHEMA public TO {name};

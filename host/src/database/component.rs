@@ -51,4 +51,14 @@ impl super::Database {
             client.query_opt("SELECT bytes FROM dbos_host.component WHERE digest = $1", &[&digest.as_str()]).await?;
         Ok(row.map(|row| StoredComponent { digest: digest.clone(), bytes: row.get(0) }))
     }
+
+    /// The manifest of a component, as it was stored. `None`: there is none with this digest.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn component_manifest(&self, digest: &ComponentDigest) -> Result<Option<String>, DatabaseError> {
+        let client = self.client().await?;
+        let query = "SELECT manifest::text FROM dbos_host.component WHERE digest = $1";
+        Ok(client.query_opt(query, &[&digest.as_str()]).await?.map(|row| row.get(0)))
+    }
 }

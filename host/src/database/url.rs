@@ -65,7 +65,8 @@ impl DatabaseUrl {
     pub fn parse(text: &str) -> Result<Self, ConnectError> {
         let split = Split::of(text);
         let config: Result<Config, tokio_postgres::Error> = split.rest.parse();
-        let mut config = config.map_err(|error| ConnectError::Malformed(cause_of(&error)))?;
+        let mut config = config.map_err(|error| ConnectError::Malformed(malformed(&error)))?;
+        check_hosts(&config)?;
         let tls = Tls::of(&split, &mut config)?;
         Ok(Self { config: with_defaults(config), tls })
     }
@@ -197,8 +198,24 @@ fn with_defaults(mut config: Config) -> Config {
     config
 }
 
-fn cause_of(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+/// What the parser says, where it cannot be a piece of a password: a password with an `&`, a `?` or a space goes on where
+/// the parser expects an option, and is quoted as an unknown one.
+fn malformed(error: &dyn std::error::Error) -> String {
+    match error.source().map(ToString::to_string) {
+        Some(told) if told.starts_with("invalid value for option") => told,
+        _ => "it has something that is no option, or no value of one; in a password, what is neither letter nor digit is \
+              written as `%` and two hexadecimal digits"
+            .to_owned(),
+    }
+}
+
+/// A password with an `@` that is not encoded goes on in the host, which errors and the log show.
+fn check_hosts(config: &Config) -> Result<(), ConnectError> {
+    let has_an_at = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+    if config.get_hosts().iter().any(has_an_at) {
+        return Err(ConnectError::Malformed("there are two `@`; in a password, it is written as `%40`".into()));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for DatabaseUrl {

@@ -48,6 +48,11 @@ impl Prepared {
         }
     }
 
+    /// The app that it belongs to, for the log.
+    pub(super) fn app_name(&self) -> String {
+        self.app.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string)
+    }
+
     /// A run that goes on.
     pub(super) fn replay(attempt: Attempt, records: Vec<Record>) -> Self {
         Self {

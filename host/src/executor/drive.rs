@@ -103,7 +103,7 @@ impl Executor {
                 },
             };
             driven.counted(true);
-            let attempts = prepared.attempts;
+            let (attempts, app) = (prepared.attempts, prepared.app_name());
             let mut end = self.attempt(&claim, prepared).await;
             // The instance is gone; so is its slot, before any waiting.
             drop(slot);
@@ -126,7 +126,7 @@ impl Executor {
                     driven.counted(false);
                     let wait = AttemptBackoff::after_failures(attempts);
                     tracing::warn!(
-                        workflow = %claim.run(), attempt = attempts,
+                        app, workflow = %claim.run(), attempt = attempts,
                         "an attempt failed: {reason}; the next one begins in {wait:?}"
                     );
                     tokio::select! {

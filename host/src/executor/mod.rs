@@ -20,7 +20,7 @@ mod slots;
 mod start;
 mod transaction;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ pub struct Executor {
     clock: Clock,
     lease: Lease,
     identity: RwLock<Identity>,
-    apps: HashMap<AppName, Arc<App>>,
+    apps: BTreeMap<AppName, Arc<App>>,
     slots: Slots,
     runs: Registry,
     elsewhere: Elsewhere,
@@ -147,7 +147,7 @@ impl Executor {
         &self.database
     }
 
-    /// The apps.
+    /// The apps, in the order of their names.
     pub fn apps(&self) -> impl Iterator<Item = &Arc<App>> {
         self.apps.values()
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::executor::App;
+use crate::workflow::{AppName, Code, Manifest, RouteEntry};
 
 /// Two routes that would answer the same requests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +20,11 @@ pub struct RouteConflict {
     other: String,
     method: String,
     shape: String,
+}
+
+impl RouteConflict {
+    /// The code by which the error is looked up.
+    pub const CODE: Code = Code("route_conflict");
 }
 
 /// A handler that a request was matched to.
@@ -52,16 +58,17 @@ impl Routes {
     /// # Errors
     /// When two clash.
     pub fn of<'a>(apps: impl Iterator<Item = &'a Arc<App>>) -> Result<Self, RouteConflict> {
-        let mut table = Table::default();
-        for app in apps {
-            for route in &app.current().manifest().routes {
-                let target = Target { app: Arc::clone(app), route: route.name.clone() };
-                let described =
-                    format!("the route `{}` ({}) of the app `{}`", route.name, route.path.as_str(), app.name());
-                table.insert(route.method.as_str(), (route.path.as_str(), route.path.shape()), described, target)?;
-            }
-        }
-        Ok(Self(table))
+        let current: Vec<_> = apps.map(|app| (app, app.current())).collect();
+        let manifests = current.iter().map(|(app, component)| (app.name(), &**component.manifest(), *app));
+        Table::of(manifests, |app, route| Target { app: Arc::clone(app), route: route.name.clone() }).map(Self)
+    }
+
+    /// Checks that no two routes of these apps clash, before any of them is served.
+    ///
+    /// # Errors
+    /// When two do.
+    pub fn check<'a>(apps: impl IntoIterator<Item = (&'a AppName, &'a Manifest)>) -> Result<(), RouteConflict> {
+        Table::of(apps.into_iter().map(|(name, manifest)| (name, manifest, ())), |(), _| ()).map(drop)
     }
 
     /// Finds the handler for a request. HEAD is answered by GET's.
@@ -89,6 +96,22 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
+    /// The routes of these apps; what a route leads to is made by `target`.
+    fn of<'a, A: Copy>(
+        apps: impl Iterator<Item = (&'a AppName, &'a Manifest, A)>,
+        target: impl Fn(A, &RouteEntry) -> T,
+    ) -> Result<Self, RouteConflict> {
+        let mut table = Self::default();
+        for (name, manifest, of_app) in apps {
+            for route in &manifest.routes {
+                let described = format!("the route `{}` ({}) of the app `{name}`", route.name, route.path.as_str());
+                let path = (route.path.as_str(), route.path.shape());
+                table.insert(route.method.as_str(), path, described, target(of_app, route))?;
+            }
+        }
+        Ok(table)
+    }
+
     fn insert(
         &mut self,
         method: &'static str,
@@ -189,6 +212,26 @@ mod tests {
         assert!(
             clash.starts_with("the route for `/a/{z}` clashes with the route for `/a/{x}`: both answer GET /a/{}"),
             "{clash}"
+        );
+    }
+
+    #[test]
+    fn routes_that_clash_are_told_with_both_apps() {
+        let manifest = |name: &str, path: &str| {
+            let routes = serde_json::json!([{ "name": name, "method": "GET", "path": path }]);
+            let json = serde_json::json!({ "routes": routes });
+            Manifest::parse(&json.to_string()).expect("a manifest")
+        };
+        let [a, b] = ["a", "b"].map(|name| AppName::parse(name).expect("a name"));
+        let check = |one: &Manifest, other: &Manifest| {
+            Routes::check([(&a, one), (&b, other)]).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&manifest("star", "/star/{name}"), &manifest("sun", "/sun/{name}")), Ok(()));
+        assert_eq!(
+            check(&manifest("star", "/star/{name}"), &manifest("numbered", "/star/{number}")),
+            Err("the route `numbered` (/star/{number}) of the app `b` clashes with the route `star` (/star/{name}) of the app \
+                 `a`: both answer GET /star/{}\n  hint: give one of them another path"
+                .into())
         );
     }
 }

@@ -19,6 +19,14 @@ pub struct InvalidName {
     reason: &'static str,
 }
 
+impl InvalidName {
+    /// The rule that it breaks; without the text, which may be something that must not be shown.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
 /// Identifies a run. Any text without control characters, 1 to 512 bytes; those that the host makes are UUIDv7 (their
 /// time order keeps index pages warm) or `<parent>-<step number>`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -19,6 +19,7 @@ mod schema;
 mod status;
 mod time;
 mod trace;
+mod unique;
 
 pub use arguments::{Arguments, ArgumentsError, Unfit};
 pub use budget::Budget;
@@ -36,3 +37,4 @@ pub use schema::{Misfit, Schema};
 pub use status::Status;
 pub use time::{EpochMs, WorkflowTime};
 pub use trace::TraceContext;
+pub use unique::{NameClash, check_unique};

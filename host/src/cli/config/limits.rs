@@ -134,8 +134,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Every limit, for the reference of the keys.
-    #[cfg(test)]
-    pub(super) const ALL: [Limit; 16] = [
+    const ALL: [Limit; 16] = [
         PROCESSOR_MS,
         MEMORY_MIB,
         WORKFLOWS,
@@ -153,6 +152,12 @@ impl Limits {
         STEPS_PER_RUN,
         LOG_KIB_PER_SECOND,
     ];
+
+    /// The numbers that the limit of this key may have; `None`: the key is no limit.
+    pub(super) fn range_of(path: &str) -> Option<String> {
+        let limit = Self::ALL.into_iter().find(|limit| limit.key == path)?;
+        Some(format!("{} to {}", limit.range.start(), limit.range.end()))
+    }
 
     /// Reads the limits, with their defaults.
     pub(super) fn read(values: &Values<'_>) -> Result<Self, ConfigError> {
@@ -201,8 +206,10 @@ mod tests {
     fn defaults_are_in_range_and_documented() {
         for limit in Limits::ALL {
             assert!(*limit.range.start() > 0 && limit.range.contains(&limit.default), "{}", limit.key);
-            let documented = keys::find(limit.key).expect("a limit is a key").default;
+            let documented = keys::Place::Top.find(limit.key).expect("a limit is a key").default;
             assert_eq!(documented, limit.default.to_string(), "{}", limit.key);
         }
+        let keys: Vec<_> = keys::KEYS.iter().filter(|key| key.path.starts_with("limits.")).collect();
+        assert!(keys.iter().all(|key| key.range().is_some()), "a limit is missing in `ALL`: {keys:?}");
     }
 }

@@ -1,22 +1,28 @@
 //! The configuration of a host, put together.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::app::{App, SqlLogin};
 use super::error::ConfigError;
+use super::keys::{self, Place};
 use super::limits::Limits;
+use super::settings::{self, Setting};
 use super::substitute::Variables;
 use super::tree::{self, Node, Value};
-use super::types::{AdminListen, ExecutorId, Listen, RoleName, Secret};
+use super::types::{AdminListen, ExecutorId, Listen, Secret};
 use super::values::{self, Values};
-use crate::calls::AllowList;
+use crate::database::DatabaseUrl;
 use crate::workflow::AppName;
 
 /// The file that is read when none is named.
-const DEFAULT_FILE: &str = "dbos-config.yaml";
+pub(super) const DEFAULT_FILE: &str = "dbos-config.yaml";
+
+/// Each app costs database connections of its own and a look for deployments every two seconds. Whoever has more programs
+/// than this on one machine wants several hosts.
+const MAX_APPS: usize = 32;
 
 /// A configuration is written by hand: one of more than a mebibyte is some other file.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -25,12 +31,30 @@ const MOST_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Overrides {
     pub(crate) config: Option<PathBuf>,
+    /// The component of `app`; without one, of the only app.
     pub(crate) wasm: Option<PathBuf>,
+    /// The app that the command is about; without one, all of them.
+    pub(crate) app: Option<AppName>,
     pub(crate) database_url: Option<Secret>,
     pub(crate) executor_id: Option<ExecutorId>,
     pub(crate) state: Option<PathBuf>,
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) admin: Option<AdminListen>,
+}
+
+impl Overrides {
+    /// The keys that they come before, with what they say as it may be shown.
+    fn shown(&self) -> Vec<(&'static str, String)> {
+        let path = |path: &PathBuf| path.display().to_string();
+        let given = [
+            ("database_url", self.database_url.as_ref().map(|_| settings::HIDDEN.to_owned())),
+            ("executor_id", self.executor_id.as_ref().map(ToString::to_string)),
+            ("state", self.state.as_ref().map(path)),
+            ("http.listen", self.listen.map(|listen| listen.to_string())),
+            ("wasm", self.wasm.as_ref().map(path)),
+        ];
+        given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
 }
 
 /// The configuration of a host. All paths are absolute.
@@ -52,52 +76,10 @@ pub(crate) struct Config {
     pub(crate) admin: AdminListen,
     /// What guests may use.
     pub(crate) limits: Limits,
-    /// The app. A host will serve several; what belongs to one of them is here.
-    pub(crate) app: App,
-}
-
-/// The configuration of an app.
-#[derive(Debug)]
-pub(crate) struct App {
-    /// Its name, given or taken from the component's file; none if there is neither.
-    name: Option<AppName>,
-    wasm: Option<PathBuf>,
-    /// What handlers and steps see as their environment.
-    pub(crate) env: BTreeMap<String, Secret>,
-    /// The folder of its migrations. It need not exist.
-    pub(crate) migrations: PathBuf,
-    /// Shell commands that follow the migrations, as they are written.
-    pub(crate) migrate: Vec<String>,
-    /// Who its SQL runs as.
-    pub(crate) sql_login: SqlLogin,
-    /// Whom its communicators may talk to; nobody if empty.
-    pub(crate) outbound: AllowList,
-}
-
-/// Who an app's SQL runs as.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SqlLogin {
-    /// A login role of the app's own, without rights in the system tables; if not named, named after the app.
-    Own(Option<RoleName>),
-    /// The login of the host (`database.trusted`): the app can do what the host can.
-    Host,
-}
-
-impl App {
-    /// The name of the app, for commands that cannot do without.
-    pub(crate) fn name(&self) -> Result<&AppName, ConfigError> {
-        self.name.as_ref().ok_or_else(|| {
-            ConfigError::new("the app has no name").hint(format!("write `name: my-app` into `{DEFAULT_FILE}`"))
-        })
-    }
-
-    /// The component, for commands that cannot do without.
-    pub(crate) fn wasm(&self) -> Result<&Path, ConfigError> {
-        self.wasm.as_deref().ok_or_else(|| {
-            ConfigError::new("no component is given")
-                .hint(format!("name the .wasm file on the command line, or as `wasm` in `{DEFAULT_FILE}`"))
-        })
-    }
+    /// The apps, one or more, in the order of the file.
+    pub(crate) apps: Vec<App>,
+    /// What it was made of.
+    pub(crate) settings: Vec<Setting>,
 }
 
 impl Config {
@@ -109,15 +91,8 @@ impl Config {
     }
 
     /// What a careful owner should know at each start, one sentence each.
-    pub(crate) fn warnings(&self) -> Vec<&'static str> {
-        let mut warnings = Vec::new();
-        if self.app.sql_login == SqlLogin::Host {
-            warnings.push(
-                "`database.trusted` is set: the app's SQL uses the login of the host, and can read and change \
-                 everything that the host can, its records included",
-            );
-        }
-        warnings
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.apps.iter().filter_map(App::warning).collect()
     }
 
     fn load_from(here: &Path, overrides: Overrides, variables: Variables<'_>) -> Result<Self, ConfigError> {
@@ -143,19 +118,29 @@ impl Config {
         variables: Variables<'_>,
     ) -> Result<Self, ConfigError> {
         let root = source.map_or(Ok(Node { line: 1, value: Value::Null }), tree::parse)?;
-        let values = Values::new(root, variables)?;
+        let mut values = Values::new(root, variables)?;
+        let overridden = overrides.shown();
+        let (apps, mut of_apps) =
+            read_apps(&mut values, &folder, overrides.wasm.map(|wasm| here.join(wasm)), overrides.app.as_ref())?;
         let state = match overrides.state {
             Some(state) => here.join(state),
             None => folder.join(values.text("state")?.as_deref().unwrap_or(".dbos")),
         };
         let listen = values.parsed("http.listen", str::parse::<Listen>)?.unwrap_or(Listen::DEFAULT);
+        let database_url = values.secret("database_url", |url| DatabaseUrl::parse(url).map(drop))?;
+        let mut settings = settings::list(Place::Top, &values, &overridden);
+        if !of_apps.is_empty() {
+            settings.retain(|setting| !keys::is_of_an_app(&setting.key));
+            settings.append(&mut of_apps);
+        }
         Ok(Self {
-            database_url: overrides.database_url.or(values.secret("database_url")?),
+            settings,
+            database_url: overrides.database_url.or(database_url),
             executor_id: overrides.executor_id.or(values.parsed("executor_id", str::parse)?),
             listen: overrides.listen.unwrap_or(listen.into()),
             admin: overrides.admin.or(values.parsed("admin.listen", str::parse)?).unwrap_or(AdminListen::DEFAULT),
             limits: Limits::read(&values)?,
-            app: App::read(&values, &folder, overrides.wasm.map(|wasm| here.join(wasm)))?,
+            apps,
             state,
             folder,
             file,
@@ -163,46 +148,49 @@ impl Config {
     }
 }
 
-impl App {
-    fn read(values: &Values<'_>, folder: &Path, wasm: Option<PathBuf>) -> Result<Self, ConfigError> {
-        let configured = values.text("wasm")?.map(|wasm| folder.join(wasm));
-        let wasm = wasm.or(configured);
-        let name = match (values.parsed("name", AppName::parse)?, &wasm) {
-            (Some(name), _) => Some(name),
-            (None, Some(wasm)) => Some(name_of(wasm)?),
-            (None, None) => None,
-        };
-        let role = values.parsed("database.role", str::parse)?;
-        let sql_login = match (values.flag("database.trusted")?, role) {
-            (false, role) => SqlLogin::Own(role),
-            (true, None) => SqlLogin::Host,
-            (true, Some(_)) => {
-                return Err(ConfigError::new("`database.trusted` and `database.role` contradict each other")
-                    .hint("a trusted app uses the login of the host; leave one of the two out"));
-            }
-        };
-        Ok(Self {
-            name,
-            wasm,
-            env: values.secrets("env")?,
-            migrations: folder.join(values.text("migrations")?.as_deref().unwrap_or("migrations")),
-            migrate: values.commands("database.migrate")?,
-            sql_login,
-            outbound: AllowList {
-                origins: values.list("outbound.allow", str::parse)?,
-                private: values.list("outbound.private", str::parse)?,
-            },
-        })
+/// The apps of a file and what they were made of; a file without `apps` has one, whose settings are those at the top.
+fn read_apps(
+    values: &mut Values<'_>,
+    folder: &Path,
+    wasm: Option<PathBuf>,
+    wanted: Option<&AppName>,
+) -> Result<(Vec<App>, Vec<Setting>), ConfigError> {
+    let Some(several) = values.take_apps()? else {
+        return Ok((vec![App::only(values, folder, wasm, wanted)?], Vec::new()));
+    };
+    let names: Vec<String> = several.iter().map(|(name, _)| format!("`{name}`")).collect();
+    match wanted {
+        Some(wanted) if !several.iter().any(|(name, _)| name == wanted) => {
+            let error = ConfigError::new(format!("there is no app `{wanted}` in `apps`"));
+            return Err(error.hint(format!("there are {}", names.join(", "))));
+        }
+        None if wasm.is_some() => {
+            return Err(ConfigError::new("a component is given, and the configuration has several apps").hint(format!(
+                "leave it out to take the components that `apps` names, or say with `deploy --app NAME` whose it is: {}",
+                names.join(", ")
+            )));
+        }
+        _ => {}
     }
-}
-
-/// The name of an app whose configuration gives none.
-fn name_of(wasm: &Path) -> Result<AppName, ConfigError> {
-    let stem = wasm.file_stem().unwrap_or_default().to_string_lossy();
-    AppName::parse(&stem).map_err(|error| {
-        ConfigError::new(format!("no `name` is given, and the component's file name does not serve: {error}"))
-            .hint(format!("write `name: my-app` into `{DEFAULT_FILE}`"))
-    })
+    if several.len() > MAX_APPS {
+        return Err(ConfigError::new(format!("`apps` has {}; the most is {MAX_APPS}", several.len()))
+            .hint("let another host on the same database serve some of them"));
+    }
+    let (mut apps, mut settings): (Vec<App>, Vec<Setting>) = (Vec::new(), Vec::new());
+    for (name, values) in &several {
+        let wasm = wasm.clone().filter(|_| wanted == Some(name));
+        settings.extend(settings::list(Place::App, values, &[]));
+        let app = App::one_of_several(name, values, folder, wasm)?;
+        if let SqlLogin::Own(Some(_)) = &app.sql_login
+            && let Some(other) = apps.iter().find(|other| other.sql_login == app.sql_login)
+        {
+            let text = format!("`{}` is that of `{}`", values.shown("database.role"), other.name()?);
+            let hint = "an app with the role of another can read and change all that the other can; give each its own";
+            return Err(values.error("database.role", text).hint(hint));
+        }
+        apps.push(app);
+    }
+    Ok((apps, settings))
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -222,5 +210,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use serde_saphyr::{DefaultMessageFormatter, Error, MessageFormatter, NonFiniteFl
 use super::error::ConfigError;
 use crate::cli::escape;
 
-/// A value and the line where it stands.
+/// A value and the line where it stands; for the value of a key, that of the key.
 pub(super) struct Node {
     pub(super) line: u64,
     pub(super) value: Value,
@@ -41,14 +41,24 @@ pub(super) fn parse(source: &str) -> Result<Node, ConfigError> {
         with_snippet: false,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
     };
-    let raw = serde_saphyr::from_str_with_options(source, options).map_err(|error| explain(&error))?;
-    Ok(node(raw, source))
+    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(source, options).map_err(|error| explain(&error))?;
+    let line = raw.referenced.line();
+    Ok(node(line, raw, source))
+}
+
+/// Whether a text may be quoted as a key. Where a colon or a space is missing, a value is taken for one, and it may be a
+/// secret.
+pub(super) fn looks_like_a_key(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 fn explain(error: &Error) -> ConfigError {
     let error = error.without_snippet();
     let text = match error {
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{}` stands twice", escape::line(key)),
+        Error::DuplicateMappingKey { key: Some(key), .. } if looks_like_a_key(key) => {
+            format!("the key `{key}` stands twice")
+        }
+        Error::DuplicateMappingKey { .. } => "a key stands twice".to_owned(),
         other => format!("not YAML: {}", escape::line(&DefaultMessageFormatter.format_message(other))),
     };
     match error.location() {
@@ -57,8 +67,7 @@ fn explain(error: &Error) -> ConfigError {
     }
 }
 
-fn node(raw: Spanned<Raw>, source: &str) -> Node {
-    let line = raw.referenced.line();
+fn node(line: u64, raw: Spanned<Raw>, source: &str) -> Node {
     let value = match raw.value {
         Raw::Null => Value::Null,
         Raw::Text(text) => Value::Text(text),
@@ -70,8 +79,16 @@ fn node(raw: Spanned<Raw>, source: &str) -> Node {
             });
             Value::Text(written.map_or(shown, str::to_owned))
         }
-        Raw::List(items) => Value::List(items.into_iter().map(|item| node(item, source)).collect()),
-        Raw::Map(entries) => Value::Map(entries.into_iter().map(|(key, value)| (key, node(value, source))).collect()),
+        Raw::List(items) => {
+            Value::List(items.into_iter().map(|item| node(item.referenced.line(), item, source)).collect())
+        }
+        Raw::Map(entries) => {
+            let entry = |(key, value): (Spanned<String>, _)| {
+                let line = key.referenced.line();
+                (key.value, node(line, value, source))
+            };
+            Value::Map(entries.into_iter().map(entry).collect())
+        }
     };
     Node { line, value }
 }
@@ -83,7 +100,7 @@ enum Raw {
     /// What the parser took for a number or truth value, as it would print it.
     Guessed(String),
     List(Vec<Spanned<Raw>>),
-    Map(Vec<(String, Spanned<Raw>)>),
+    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
 }
 
 impl<'de> Deserialize<'de> for Raw {
@@ -191,6 +208,11 @@ mod tests {
     }
 
     #[test]
+    fn the_line_of_a_value_is_that_of_its_key() {
+        assert_eq!(read("a:\n  x\nb:\n  - y\n  -\n    z\n"), "{a:x@1 b:[y@4 z@6]}");
+    }
+
+    #[test]
     fn nothing_is_no_error() {
         assert_eq!(read(""), "null");
         assert_eq!(read("# only a comment\n\n"), "null");
@@ -216,6 +238,7 @@ mod tests {
             "a: *sesame",
             "a: sesame\n  b: c: d",
             "a: !!binary sesame",
+            "postgres://u:sesame@h: 1\npostgres://u:sesame@h: 2\n",
         ] {
             let error = parse(source).err().map(|error| error.to_string());
             assert!(error.as_ref().is_none_or(|text| !text.contains("sesame")), "{error:?}");

@@ -3,9 +3,18 @@
 //! Libraries talk about their own affairs at `info`, so only the host and its guests are heard at that level. Whoever
 //! asks for more of one (`DBOS_LOG=guest=debug`) should not lose the others: what is asked for is added to the default,
 //! unless it names a level for everything (`DBOS_LOG=debug`, `DBOS_LOG=off`).
+//!
+//! At `trace`, libraries print what passes through them: wasmtime the arguments of each call of a guest, HTTP libraries
+//! parts of requests. An app's secrets are in there, and a log goes where they must not, so no wish makes that heard.
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
+
+use super::GUEST;
+
+/// The target of the host's own events, or what theirs begins with.
+const HOST: &str = "dbos_host";
 
 /// Warnings of everybody, and what the host and the guests have to tell.
 const DEFAULT: &str = "warn,dbos_host=info,guest=info";
@@ -19,6 +28,12 @@ pub(crate) fn parse(wanted: &str) -> Result<EnvFilter, ParseError> {
         wanted => format!("{DEFAULT},{wanted}"),
     };
     EnvFilter::builder().parse(directives)
+}
+
+/// Whether an event may be shown, whatever was asked for.
+pub(crate) fn may_be_heard(event: &Metadata<'_>) -> bool {
+    let target = event.target();
+    *event.level() != Level::TRACE || target == GUEST || target == HOST || target.starts_with("dbos_host::")
 }
 
 /// Whether anybody's debug lines are shown: then the reader is looking for something, and lines say more.

@@ -16,6 +16,7 @@ mod format;
 use std::io;
 
 use jiff::tz::TimeZone;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -48,6 +49,7 @@ pub(crate) fn start() -> Result<(), Failure> {
     let layer = fmt::layer().event_format(lines).with_writer(io::stderr);
     tracing_subscriber::registry()
         .with(filter)
+        .with(filter_fn(filter::may_be_heard))
         .with(layer)
         .try_init()
         .map_err(|error| Failure::to("start the log").because(error))

@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::open::Opened;
 use crate::cli::output;
 use crate::cli::table::{Table, local_time};
-use crate::database::ListFilter;
+use crate::database::{ListFilter, RunRow};
 use crate::workflow::{EpochMs, Status};
 
 /// How many runs are listed at most. They are held in memory and read by a person; programs page through the API.
@@ -93,13 +93,28 @@ pub(crate) async fn execute(args: &ListArgs) -> Result<Exit, Failure> {
         output::print(&super::pretty(&runs)?)?;
         return Ok(Exit::Success);
     }
-    let mut table = Table::new(["ID", "STATUS", "NAME", "CREATED", "ATTEMPTS", "EXECUTOR"]);
-    for run in runs {
-        let (status, created) = (run.status.to_string(), local_time(run.created_at.0));
-        table.push([run.id, status, run.name, created, run.attempts.to_string(), run.executor.unwrap_or_default()]);
-    }
-    output::print(&table.to_string())?;
+    output::print(&table(&runs))?;
     Ok(Exit::Success)
+}
+
+/// The runs in lines; with their apps, if there are several.
+fn table(runs: &[RunRow]) -> String {
+    let cells = |run: &RunRow| {
+        let (status, created) = (run.status.to_string(), local_time(run.created_at.0));
+        let executor = run.executor.clone().unwrap_or_default();
+        [run.id.clone(), status, run.name.clone(), created, run.attempts.to_string(), executor]
+    };
+    if runs.windows(2).all(|pair| pair[0].app == pair[1].app) {
+        let mut table = Table::new(["ID", "STATUS", "NAME", "CREATED", "ATTEMPTS", "EXECUTOR"]);
+        runs.iter().for_each(|run| table.push(cells(run)));
+        return table.to_string();
+    }
+    let mut table = Table::new(["ID", "APP", "STATUS", "NAME", "CREATED", "ATTEMPTS", "EXECUTOR"]);
+    for run in runs {
+        let [id, status, name, created, attempts, executor] = cells(run);
+        table.push([id, run.app.clone().unwrap_or_default(), status, name, created, attempts, executor]);
+    }
+    table.to_string()
 }
 
 #[cfg(test)]

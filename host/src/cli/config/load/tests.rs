@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::keys::{KEYS, Shape};
+use super::super::keys::{KEYS, Owner, Shape};
 use super::*;
+use crate::calls::AllowList;
 
-fn variables(name: &str) -> Result<String, VarError> {
+pub(super) fn variables(name: &str) -> Result<String, VarError> {
     match name {
         "KEY" => Ok("0d5b2c".to_owned()),
         "MEMORY" => Ok("512".to_owned()),
@@ -18,17 +19,17 @@ fn variables(name: &str) -> Result<String, VarError> {
     }
 }
 
-fn folder_with(source: &str) -> TempDir {
+pub(super) fn folder_with(source: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(DEFAULT_FILE), source).expect("a file");
     folder
 }
 
-fn load(source: &str) -> Result<Config, ConfigError> {
+pub(super) fn load(source: &str) -> Result<Config, ConfigError> {
     Config::load_from(folder_with(source).path(), Overrides::default(), &variables)
 }
 
-fn error(source: &str) -> String {
+pub(super) fn error(source: &str) -> String {
     load(source).expect_err("the configuration is wrong").to_string()
 }
 
@@ -44,15 +45,19 @@ fn without_a_file_there_are_defaults() {
     assert_eq!(config.limits.processor, Duration::from_secs(10));
     assert_eq!(config.limits.memory_bytes, 256 << 20);
     assert_eq!(config.limits.attempts.get(), 100);
-    assert_eq!(config.app.migrations, folder.path().join("migrations"));
-    assert_eq!(config.app.sql_login, SqlLogin::Own(None));
-    assert!(config.app.env.is_empty() && config.app.migrate.is_empty() && config.app.outbound == AllowList::default());
+    assert_eq!(config.apps[0].migrations, folder.path().join("migrations"));
+    assert_eq!(config.apps[0].sql_login, SqlLogin::Own(None));
+    assert!(
+        config.apps[0].env.is_empty()
+            && config.apps[0].migrate.is_empty()
+            && config.apps[0].outbound == AllowList::default()
+    );
     assert_eq!(
-        config.app.name().expect_err("nobody gave a name").to_string(),
+        config.apps[0].name().expect_err("nobody gave a name").to_string(),
         "the app has no name\nhint: write `name: my-app` into `dbos-config.yaml`"
     );
     assert_eq!(
-        config.app.wasm().expect_err("nobody gave a component").to_string(),
+        config.apps[0].wasm().expect_err("nobody gave a component").to_string(),
         "no component is given\n\
          hint: name the .wasm file on the command line, or as `wasm` in `dbos-config.yaml`"
     );
@@ -99,7 +104,7 @@ fn every_key_is_read() {
     assert_eq!(config.state, Path::new("/var/lib/dbos"));
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin, AdminListen::Off);
-    let app = &config.app;
+    let app = &config.apps[0];
     assert_eq!(app.name().map(AppName::as_str), Ok("greeting"));
     assert_eq!(app.wasm(), Ok(folder.path().join("build/a.wasm").as_path()));
     let env: Vec<(&str, &str)> = app.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
@@ -128,6 +133,7 @@ fn every_key_of_the_list_has_a_reader() {
             Shape::Single => "'${NOT_SET}'",
             Shape::List => "['${NOT_SET}']",
             Shape::Map => "{A: '${NOT_SET}'}",
+            Shape::Apps => "{shop: 1}",
         };
         let source = match key.path.split_once('.') {
             Some((section, name)) => format!("{section}: {{{name}: {value}}}"),
@@ -135,7 +141,37 @@ fn every_key_of_the_list_has_a_reader() {
         };
         let text = error(&source);
         assert!(text.contains(&format!("`{}", key.path)), "{source}: {text}");
+        if key.owner == Owner::App {
+            let text = error(&format!("apps: {{shop: {{{source}}}}}"));
+            assert!(text.contains(&format!("`apps.shop.{}", key.path)), "{source}: {text}");
+        }
     }
+}
+
+/// Whatever a variable holds that was meant for another key, what is wrong with it is told without it.
+#[test]
+fn no_error_shows_what_a_variable_holds() {
+    let secret = |name: &str| if name == "SECRET" { Ok("Sesame/ öffne dich".into()) } else { variables(name) };
+    let mut refused = 0;
+    for key in KEYS {
+        let value = match key.shape {
+            Shape::Single => "'${SECRET}'",
+            Shape::List => "['${SECRET}']",
+            Shape::Map => "{A: '${SECRET}'}",
+            Shape::Apps => "{shop: {database: {role: a, trusted: '${SECRET}'}}}",
+        };
+        let source = match key.path.split_once('.') {
+            Some((section, name)) => format!("{section}: {{{name}: {value}}}"),
+            None => format!("{}: {value}", key.path),
+        };
+        let folder = folder_with(&source);
+        if let Err(error) = Config::load_from(folder.path(), Overrides::default(), &secret) {
+            let text = error.to_string();
+            assert!(!text.to_lowercase().contains("sesame") && text.contains(" line 1: "), "{source}: {text}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 8, "most keys have a form, which `SECRET` has not: {refused}");
 }
 
 #[test]
@@ -154,7 +190,7 @@ fn the_command_line_overrides_the_file() {
         state: Some("state".into()),
         listen: Some(([0, 0, 0, 0], 80).into()),
         admin: Some(AdminListen::Off),
-        config: None,
+        ..Overrides::default()
     };
     let config = Config::load_from(folder.path(), overrides, &variables).expect("a configuration");
     assert_eq!(config.database_url.as_ref().map(Secret::expose), Some("postgres://other"));
@@ -162,8 +198,8 @@ fn the_command_line_overrides_the_file() {
     assert_eq!(config.state, folder.path().join("state"));
     assert_eq!(config.listen.to_string(), "0.0.0.0:80");
     assert_eq!(config.admin, AdminListen::Off);
-    assert_eq!(config.app.wasm(), Ok(folder.path().join("other.wasm").as_path()));
-    assert_eq!(config.app.name().map(AppName::as_str), Ok("greeting"));
+    assert_eq!(config.apps[0].wasm(), Ok(folder.path().join("other.wasm").as_path()));
+    assert_eq!(config.apps[0].name().map(AppName::as_str), Ok("greeting"));
 }
 
 #[test]
@@ -175,9 +211,9 @@ fn paths_belong_to_the_folder_of_the_file_or_to_that_of_the_flag() {
         Overrides { config: Some("etc/c.yaml".into()), wasm: Some("hello.wasm".into()), ..Overrides::default() };
     let config = Config::load_from(folder.path(), overrides, &variables).expect("a configuration");
     assert_eq!(config.state, folder.path().join("etc/s"));
-    assert_eq!(config.app.migrations, folder.path().join("etc/m"));
-    assert_eq!(config.app.wasm(), Ok(folder.path().join("hello.wasm").as_path()));
-    assert_eq!(config.app.name().map(AppName::as_str), Ok("hello"));
+    assert_eq!(config.apps[0].migrations, folder.path().join("etc/m"));
+    assert_eq!(config.apps[0].wasm(), Ok(folder.path().join("hello.wasm").as_path()));
+    assert_eq!(config.apps[0].name().map(AppName::as_str), Ok("hello"));
 }
 
 #[test]
@@ -191,11 +227,11 @@ fn a_file_that_is_named_must_be_there() {
 #[test]
 fn a_trusted_app_is_warned_about() {
     let config = load("database: {trusted: true}").expect("a configuration");
-    assert_eq!(config.app.sql_login, SqlLogin::Host);
-    assert!(matches!(config.warnings()[..], [warning] if warning.starts_with("`database.trusted` is set")));
+    assert_eq!(config.apps[0].sql_login, SqlLogin::Host);
+    assert!(matches!(&config.warnings()[..], [warning] if warning.starts_with("`database.trusted` is set")));
     assert_eq!(
         error("database:\n  trusted: true\n  role: a\n"),
-        "`dbos-config.yaml`: `database.trusted` and `database.role` contradict each other\n\
+        "`dbos-config.yaml` line 3: `database.trusted` and `database.role` contradict each other\n\
          hint: a trusted app uses the login of the host; leave one of the two out"
     );
 }
@@ -203,7 +239,7 @@ fn a_trusted_app_is_warned_about() {
 #[test]
 fn a_key_without_a_value_is_as_good_as_none() {
     let config = load("env:\ndatabase:\n  migrate:\nhttp:\n").expect("a configuration");
-    assert!(config.app.env.is_empty() && config.app.migrate.is_empty());
+    assert!(config.apps[0].env.is_empty() && config.apps[0].migrate.is_empty());
 }
 
 #[test]
@@ -231,11 +267,7 @@ fn errors_name_line_key_and_remedy() {
         ("name: [a]\n", " line 1: `name` must be a single value"),
         ("name: ''\n", " line 1: `name` is empty\nhint: leave the key out for the default"),
         ("database_url: ''\n", " line 1: `database_url` is empty\nhint: leave the key out for the default"),
-        (
-            "name: my app\n",
-            " line 1: `name` is `my app`: app name `my app` is not valid: \
-             only letters, digits, `_`, `.` and `-` may occur in it",
-        ),
+        ("name: my app\n", " line 1: `name` is `my app`: only letters, digits, `_`, `.` and `-` may occur in it"),
         (
             "outbound:\n  allow: localhost\n",
             " line 2: `outbound.allow` must be a list\nhint: write each item on a line of its own that starts with `- `",
@@ -246,13 +278,32 @@ fn errors_name_line_key_and_remedy() {
         ),
         (
             "env:\n  - A=b\n",
-            " line 2: `env` must be names with values\nhint: write each as `NAME: value` on a line of its own",
+            " line 1: `env` must be names with values\nhint: write each as `NAME: value` on a line of its own",
         ),
         ("env:\n  A:\n", " line 2: `env.A` has no value\nhint: write `\"\"` for an empty text"),
         ("database:\n  trusted: yes\n", " line 2: `database.trusted` is `yes`: expected `true` or `false`"),
         (
             "database_url: postgres://u:p${ss@h\n",
             " line 1: `database_url` has `${` without `}`\nhint: write `$${` for the characters `${`",
+        ),
+        (
+            "limits:\n  memory_mib: ${KEY}\n",
+            " line 2: the value of `limits.memory_mib`, written as `${KEY}`, does not serve: expected a whole number \
+             from 1 to 4096",
+        ),
+        (
+            "database_url: postgres://u:sesame@h:port/d\n",
+            " line 1: `database_url` is not valid: invalid value for option `port`\n  hint: write it as \
+             postgresql://user:password@host:5432/database",
+        ),
+        (
+            "postgres://u:sesame@h: x\n",
+            " line 1: what stands here is no key\nhint: write each as `key: value` on a line of its own",
+        ),
+        (
+            "env:\n  KEY=sesame: x\n",
+            " line 2: `KEY` in `env` is followed by what no name of a variable has\n\
+             hint: write each as `NAME: value` on a line of its own",
         ),
         ("- a\n", " line 1: expected keys and values, like `name: greeting`"),
     ];
@@ -268,8 +319,8 @@ fn a_file_name_that_is_no_app_name_asks_for_one() {
     let error = Config::load_from(folder.path(), overrides, &variables).expect_err("no name");
     assert_eq!(
         error.to_string(),
-        "no `name` is given, and the component's file name does not serve: app name `my app` is not valid: only \
-         letters, digits, `_`, `.` and `-` may occur in it\nhint: write `name: my-app` into `dbos-config.yaml`"
+        "no `name` is given, and the component's file name does not serve as one: only letters, digits, `_`, `.` and \
+         `-` may occur in it\nhint: write `name: my-app` into `dbos-config.yaml`"
     );
 }
 
