@@ -157,6 +157,13 @@ impl HostBuilder {
         self.environment("DBOS_HOST_TEST_LEASE_MS", &length.as_millis().to_string())
     }
 
+    /// The host does not look for what others write into its runs' rows after its start: it finds out when a write of its
+    /// own is refused.
+    #[must_use]
+    pub fn heedless(self) -> Self {
+        self.environment("DBOS_HOST_TEST_LOOK_MS", "86400000")
+    }
+
     /// The process kills itself at a visit of a fail point, `<name>#<n>`.
     #[must_use]
     pub fn kill_at(self, visit: &str) -> Self {

@@ -170,18 +170,22 @@ async fn a_cancel_before_the_last_commit_of_a_run_wins() {
         ("finish.before_commit#1", 2, 3),
     ] {
         let world = World::on(TestPostgres::shared()).await;
-        let (builder, hold) = world.host().hold_at(visit);
-        let host = builder.start().await;
-        let reply = ask(&host, "write_tell_write", "raced", &arguments("raced"));
-        hold.reached().await;
-        cancelled(&world.host(), "raced").await;
-        hold.release();
-        heard(&world, "raced", reply).await;
-        // What the host sent in vain has come by when it has done something else, in the same order.
-        host.run_workflow("serializable", "after", &arguments("after")).await.unwrap();
-        assert_eq!(world.effects("raced").await.len(), effects, "{visit}");
-        assert_eq!(world.database.steps("raced").await.len(), records, "{visit}");
-        assert_eq!(world.database.status("raced").await.as_deref(), Some("CANCELLED"), "{visit}");
+        // A host that does not look has only its fences.
+        for (run, host) in [("seen", world.host()), ("refused", world.host().heedless())] {
+            let (builder, hold) = host.hold_at(visit);
+            let host = builder.start().await;
+            let reply = ask(&host, "write_tell_write", run, &arguments(run));
+            hold.reached().await;
+            cancelled(&world.host(), run).await;
+            hold.release();
+            heard(&world, run, reply).await;
+            // What the host sent in vain has come by when it has done something else, in the same order.
+            let after = format!("after {run}");
+            host.run_workflow("serializable", &after, &arguments(&after)).await.unwrap();
+            assert_eq!(world.effects(run).await.len(), effects, "{run} at {visit}");
+            assert_eq!(world.database.steps(run).await.len(), records, "{run} at {visit}");
+            assert_eq!(world.database.status(run).await.as_deref(), Some("CANCELLED"), "{run} at {visit}");
+        }
     }
 }
 

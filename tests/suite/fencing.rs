@@ -19,7 +19,7 @@ const LEVELS: [&str; 3] = ["serializable", "repeatable_read", "read_committed"];
 /// A claim is taken away while the host is held at a visit of a fail point; then the host goes on.
 async fn lose_claim_at(world: &World, workflow: &str, visit: &str) -> String {
     let run = format!("{workflow} at {visit}");
-    let (builder, hold) = world.host().hold_at(visit);
+    let (builder, hold) = world.host().heedless().hold_at(visit);
     let host = builder.start().await;
     let reply = tokio::spawn({
         let request = dbos_host_tests::Request::post(host.url(&format!("/workflows/{workflow}")), &arguments(&run));
@@ -84,7 +84,7 @@ async fn assert_still_others(world: &World, run: &str) {
 /// Two hosts of one database. The first is held, then stopped, until the second has taken over and finished its run.
 async fn zombie(world: &World, visit: &str) -> (String, Host, Hold) {
     let run = format!("zombie at {visit}");
-    let (sleeper, hold) = world.host().executor("sleeper").lease(SHORT_LEASE).hold_at(visit);
+    let (sleeper, hold) = world.host().executor("sleeper").heedless().lease(SHORT_LEASE).hold_at(visit);
     let sleeper = sleeper.start().await;
     start(&sleeper, "write_tell_write", &run).await;
     hold.reached().await;
@@ -141,7 +141,7 @@ async fn a_request_of_a_stopped_host_is_not_recorded_when_it_wakes_up() {
     })
     .await;
     let world = World::with(TestPostgres::shared(), outside).await;
-    let sleeper = world.host().executor("sleeper").lease(SHORT_LEASE).start().await;
+    let sleeper = world.host().executor("sleeper").heedless().lease(SHORT_LEASE).start().await;
     start(&sleeper, "write_tell_write", "late").await;
     world.outside.wait_for(1).await;
     sleeper.signal(Signal::STOP);

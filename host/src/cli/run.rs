@@ -161,7 +161,7 @@ async fn until_told_to_stop(
                 admin.serve().await;
             }
         }),
-        tokio::spawn(recovery::follow_changes(Arc::clone(&executor))),
+        tokio::spawn(recovery::follow_changes(Arc::clone(&executor), look_every())),
         tokio::spawn(apps::follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
         tokio::spawn(opened.look_after()),
     ];
@@ -219,9 +219,24 @@ fn lease_duration() -> Duration {
     recovery::LEASE
 }
 
+#[cfg(not(feature = "failpoints"))]
+fn look_every() -> Duration {
+    recovery::LOOK_EVERY
+}
+
 /// Tests of take-overs do not wait for ten seconds.
 #[cfg(feature = "failpoints")]
 fn lease_duration() -> Duration {
-    let millis = std::env::var("DBOS_HOST_TEST_LEASE_MS").ok().and_then(|text| text.parse().ok());
-    millis.map_or(recovery::LEASE, Duration::from_millis)
+    of_test("DBOS_HOST_TEST_LEASE_MS").unwrap_or(recovery::LEASE)
+}
+
+/// Tests of fencing want the host to find out by a refused write, and not by looking.
+#[cfg(feature = "failpoints")]
+fn look_every() -> Duration {
+    of_test("DBOS_HOST_TEST_LOOK_MS").unwrap_or(recovery::LOOK_EVERY)
+}
+
+#[cfg(feature = "failpoints")]
+fn of_test(variable: &str) -> Option<Duration> {
+    std::env::var(variable).ok()?.parse().ok().map(Duration::from_millis)
 }

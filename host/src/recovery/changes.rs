@@ -13,14 +13,14 @@ use crate::workflow::{AppName, WorkflowEntry};
 
 /// How often the rows are looked at: a cancel by another program acts within a second, also on a busy machine. Without
 /// anything to find, a look costs the database two probes of indexes.
-const EVERY: Duration = Duration::from_millis(500);
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The pause is this many times as long as the look at least: a host with 100,000 sleepers, whose look takes half a second,
 /// heeds a cancel after two, and does not keep the database busy with its question.
 const PAUSE_FOR_LOOK: u32 = 3;
 
 /// Follows the rows for ever.
-pub async fn follow_changes(executor: Arc<Executor>) {
+pub async fn follow_changes(executor: Arc<Executor>, every: Duration) {
     let what = "look for workflows that were cancelled or resumed";
     let mut backoff = Backoff::new(what);
     loop {
@@ -29,7 +29,7 @@ pub async fn follow_changes(executor: Arc<Executor>) {
             Ok(()) => {
                 backoff = Backoff::new(what);
                 tokio::select! {
-                    () = tokio::time::sleep(EVERY.max(begun.elapsed() * PAUSE_FOR_LOOK)) => {}
+                    () = tokio::time::sleep(every.max(begun.elapsed() * PAUSE_FOR_LOOK)) => {}
                     () = executor.changed() => {}
                 }
             }

@@ -11,7 +11,7 @@ pub mod plan;
 mod request;
 mod watch;
 
-pub use changes::follow_changes;
+pub use changes::{LOOK_EVERY, follow_changes};
 pub use lease::{Keeper, LEASE, Lease, acquire};
 pub use request::{RecoverError, recover};
 pub use watch::watch;
