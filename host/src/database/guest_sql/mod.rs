@@ -34,5 +34,5 @@ mod value;
 
 pub use column::{MAX_RESULT_BYTES, RowWriter};
 pub use error::{HostCode, Severity, SqlFailure};
-pub use parameter::bind;
+pub use parameter::{Parameter, bind};
 pub use statement::refuse_transaction_control;
