@@ -34,6 +34,7 @@ mod resume;
 mod retries;
 mod small_steps;
 mod sql_patience;
+mod sql_values;
 mod starts;
 mod stops;
 mod tidy;

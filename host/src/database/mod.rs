@@ -56,6 +56,8 @@ pub use finish::{FinalOutcome, Finish};
 pub use guest_cursor::CursorNumber;
 pub use guest_session::{Doomed, GuestPool, GuestSession, SessionEnd};
 pub use guest_sql::SqlFailure;
+#[cfg(feature = "failpoints")]
+pub(crate) use guest_sql::fuzz as fuzz_sql;
 pub use journal::{Entry, Journal, JournalClosed, Landed, Ticket};
 pub use last_flight::{Flight, FlightEntry};
 pub use lease::{LeaseConnection, Renewal};

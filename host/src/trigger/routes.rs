@@ -78,7 +78,7 @@ impl Routes {
 }
 
 /// Percent-decoding of one path segment. Bytes that are no UTF-8 become the replacement character.
-fn percent_decoded(segment: &str) -> String {
+pub(super) fn percent_decoded(segment: &str) -> String {
     let bytes = segment.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -154,14 +154,14 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
 }
 
 /// RFC 7240: `Prefer: respond-async`, among other preferences.
-fn prefers_async(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     preferences
         .flat_map(|value| value.split(','))
         .any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
 }
 
-fn location(id: &WorkflowId) -> HeaderValue {
+pub(super) fn location(id: &WorkflowId) -> HeaderValue {
     let encoded: String = id
         .as_str()
         .bytes()

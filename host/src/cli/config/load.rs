@@ -219,5 +219,8 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+#[cfg(feature = "failpoints")]
+pub(super) mod fuzz;
+
 #[cfg(test)]
 mod tests;

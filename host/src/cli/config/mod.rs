@@ -20,5 +20,7 @@ mod types;
 mod values;
 
 pub(crate) use limits::Limits;
+#[cfg(feature = "failpoints")]
+pub(crate) use load::fuzz::config as fuzz;
 pub(crate) use load::{Config, Overrides, SqlLogin};
 pub(crate) use types::{AdminListen, ExecutorId, Listen, Secret};

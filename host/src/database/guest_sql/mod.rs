@@ -23,6 +23,8 @@ mod column;
 mod datetime;
 mod error;
 mod form;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod interval;
 mod numeric;
 mod parameter;
