@@ -120,10 +120,10 @@ impl GuestSession {
         if statement.columns().is_empty() {
             return Err(Failed::Guest(refused("open a cursor on a statement that returns no rows")));
         }
-        let values = bind(statement.params(), parameters)?;
         // Whatever stands in it, it is one statement: a second one is a syntax error of the extended protocol.
         let declare = format!("DECLARE {} NO SCROLL CURSOR FOR {sql}", number.name());
         let declare = self.client().prepare(&declare).await.map_err(|error| not_declared(&error))?;
+        let values = bind(declare.params(), parameters)?;
         let declared = self.client().execute_raw(&declare, &values).await;
         declared.map(|_| ()).map_err(|error| Failed::of_run(&error, &declare))
     }
