@@ -136,7 +136,7 @@ fn fuzz(project: &Project, target: &str, seconds: u64) -> Result<()> {
     fuzzer.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={TIMEOUT}"));
     fuzzer.arg(format!("-rss_limit_mb={MEMORY_MIB}")).arg(format!("-max_len={LONGEST}"));
     // The slash makes it a folder.
-    fuzzer.arg(format!("-artifact_prefix={}/", found.display())).arg("-print_final_stats=1");
+    fuzzer.arg(format!("-artifact_prefix={}/", found.display())).args(["-print_final_stats=1", "-print_funcs=0"]);
     fuzzer.arg(&kept).arg(&found);
     shell::run(&mut fuzzer).with_context(|| format!("run the fuzzer `{target}` without a finding"))
 }

@@ -75,11 +75,17 @@ impl FromStr for Origin {
         if uri.path() != "/" || uri.query().is_some() {
             return Err("expected an origin without a path: every path of a host is allowed, or none");
         }
+        // The parser drops the one and skips the other, and what the operator meant by them would be lost.
+        if entry.contains(['#', '@']) {
+            return Err("expected an origin without a fragment, a user or a password");
+        }
         if host.contains('*') {
             return Err("expected a `*` only as the first label of the host, like `https://*.example.com`");
         }
         let port = uri.port_u16().unwrap_or_else(|| default_port(&scheme));
-        Ok(Self(Pattern::Origin { scheme, host: host.to_ascii_lowercase(), any_subdomain, port }))
+        // Without the final dot, as the hosts of requests are compared.
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        Ok(Self(Pattern::Origin { scheme, host, any_subdomain, port }))
     }
 }
 
@@ -199,6 +205,9 @@ mod tests {
         assert!(allows(&list, "https://api.example.com/v1?x=1"));
         assert!(allows(&list, "https://API.example.com:443/"));
         assert!(allows(&list, "http://localhost:8080/key"));
+        assert!(
+            allows(&list, "https://api.example.com./") && allows(&["https://a.example.com."], "https://a.example.com/")
+        );
         assert!(!allows(&list, "http://api.example.com/"));
         assert!(!allows(&list, "https://api.example.com:8443/"));
         assert!(!allows(&list, "http://localhost/"));
@@ -217,7 +226,15 @@ mod tests {
 
     #[test]
     fn entries_that_mean_nothing_are_refused() {
-        for entry in ["example.com", "localhost:8080", "ftp://x", "https://x/path", "https://a.*.b"] {
+        for entry in [
+            "example.com",
+            "localhost:8080",
+            "ftp://x",
+            "https://x/path",
+            "https://a.*.b",
+            "https://x#y",
+            "https://u:p@x",
+        ] {
             assert!(entry.parse::<Origin>().unwrap_err().starts_with("expected"), "{entry}");
         }
     }
