@@ -137,7 +137,9 @@ impl SqlFailure {
     pub fn of_run(error: &tokio_postgres::Error, types: &[Type]) -> Self {
         let mut failure = Self::from(error);
         let context = error.as_db_error().and_then(|server| server.where_()).unwrap_or_default();
-        let number = context.strip_prefix("unnamed portal parameter $").and_then(|rest| {
+        // A type may have lines of its own before this one: json tells where in the text it stopped.
+        let parameter = context.lines().find_map(|line| line.strip_prefix("unnamed portal parameter $"));
+        let number = parameter.and_then(|rest| {
             let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
             rest[..digits].parse::<usize>().ok()
         });
