@@ -73,6 +73,21 @@ pub(crate) fn execute(statement: &str, parameters: &str) -> Result<u64> {
     sql::execute(statement, parameters).map_err(from_sql_error)
 }
 
+/// A cursor of the database; dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct Cursor(sql::Cursor);
+
+pub(crate) fn open_cursor(statement: &str, parameters: &str) -> Result<Cursor> {
+    inside("sql.open")?;
+    sql::open(statement, parameters).map(Cursor).map_err(from_sql_error)
+}
+
+impl Cursor {
+    pub(crate) fn next(&self, most: u32) -> Result<String> {
+        self.0.next(most).map_err(from_sql_error)
+    }
+}
+
 pub(crate) fn savepoint() -> Result<()> {
     inside("sql.savepoint")?;
     sql::savepoint().map_err(from_sql_error)

@@ -12,6 +12,8 @@ pub mod clock;
 pub mod database;
 pub mod executor;
 pub mod failpoint;
+#[cfg(feature = "failpoints")]
+pub mod fuzz;
 pub mod local_postgres;
 pub mod recovery;
 pub mod sandbox;

@@ -40,6 +40,7 @@ mod secrets;
 mod several_apps;
 mod small_steps;
 mod sql_patience;
+mod sql_values;
 mod starts;
 mod stops;
 mod tidy;

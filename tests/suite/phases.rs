@@ -25,7 +25,8 @@ async fn told(host: &Host, phase: &str, call: &str) -> String {
     reply.body.strip_prefix('"').and_then(|body| body.strip_suffix('"')).unwrap_or(&reply.body).replace("\\n", "\n")
 }
 
-const SQL: [(&str, &str); 3] = [("query", "sql.query"), ("execute", "sql.execute"), ("savepoint", "sql.savepoint")];
+const SQL: [(&str, &str); 4] =
+    [("query", "sql.query"), ("execute", "sql.execute"), ("cursor", "sql.open"), ("savepoint", "sql.savepoint")];
 
 /// The calls that run something, and what they are named.
 const RUNS: [(&str, &str); 4] = [
@@ -49,6 +50,7 @@ async fn sql_belongs_to_transactions() {
         }
     }
     assert_eq!(told(&host, "transaction", "query").await, "ok: 1");
+    assert_eq!(told(&host, "transaction", "cursor").await, "ok: 1");
     assert_eq!(told(&host, "transaction", "savepoint").await, "ok: kept");
 }
 

@@ -46,6 +46,11 @@ const PARTS: &[Part] = &[
         may_name: &["calls", "clock", "database", "failpoint", "recovery::Lease", "sandbox", "workflow"],
     },
     Part { name: "failpoint", may_name: &[] },
+    // Only in builds for tests: it leads fuzzers to what is parsed in the other parts.
+    Part {
+        name: "fuzz",
+        may_name: &["calls", "cli::fuzz_config", "database::fuzz_sql", "sandbox::fuzz", "trigger::fuzz", "workflow"],
+    },
     Part { name: "lib", may_name: &[] },
     Part { name: "local_postgres", may_name: &[] },
     Part { name: "main", may_name: &[] },

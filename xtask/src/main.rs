@@ -11,6 +11,7 @@ mod apt;
 mod checkout;
 mod debian_sysroot;
 mod demo;
+mod fuzz;
 mod guest_toolchain;
 mod guestbook;
 mod guests;
@@ -32,6 +33,8 @@ usage: cargo xtask COMMAND
 
   demo                 runs the greeting example with a local Postgres and a stand-in guestbook; Ctrl-C ends it
   test [-- FILTER]     runs everything that CI checks; with a filter only the integration tests whose name has it in it
+  fuzz [TARGET …] [--seconds N]
+                       gives made-up bytes to what reads bytes from outside, N seconds for each target (60)
   guests               builds every guest program and prints where the components are
   guest-toolchain [--debian]
                        makes sure that guests can be built; with --debian from Debian's packages even where rustup
@@ -41,9 +44,12 @@ Files that are kept between runs lie in $XDG_CACHE_HOME/dbos-host (~/.cache/dbos
 goes to its folder `target` unless CARGO_TARGET_DIR is set.";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match dispatch(&arguments) {
+    let result = fuzz::as_compiler().unwrap_or_else(|| {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        dispatch(&arguments)
+    });
+    match result {
         Ok(code) => code,
         Err(error) => {
             shell::say(&format!("error: failed to {error:#}"));
@@ -58,6 +64,7 @@ fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
         ["demo"] => return demo::run(&Project::locate()?),
         ["test"] => test::everything(&Project::locate()?)?,
         ["test", "--", filter @ ..] => test::filtered(&Project::locate()?, filter)?,
+        ["fuzz", arguments @ ..] => fuzz::run(&Project::locate()?, arguments)?,
         ["guests"] => guests::print_all(&Project::locate()?)?,
         ["guest-toolchain"] => guest_toolchain::describe(guest_toolchain::ensure(&Project::locate()?)?)?,
         ["guest-toolchain", "--debian"] => {

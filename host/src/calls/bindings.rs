@@ -6,6 +6,7 @@ wasmtime::component::bindgen!({
     world: "guest",
     imports: { default: async | trappable },
     exports: { default: async },
+    with: { "dbos:host/sql.cursor": crate::database::CursorNumber },
 });
 
 pub use self::dbos::host as imports;

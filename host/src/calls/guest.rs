@@ -165,6 +165,11 @@ impl Guest {
         Ok(answer.map_err(E::from))
     }
 
+    /// The phase, for what the host only notes down: nothing begins by it.
+    pub(super) fn phase_mut(&mut self) -> &mut Phase {
+        &mut self.phase
+    }
+
     /// The phase.
     pub(super) fn phase(&self) -> &Phase {
         &self.phase

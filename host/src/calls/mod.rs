@@ -27,6 +27,8 @@ pub use guest::{CommunicatorCalls, Guest, HandlerCalls, MAX_HEADERS, Phase, Tran
 pub use interrupt::{Interrupt, WaitFor};
 pub use log::{AppLog, GuestLog};
 pub use log_budget::LogBudget;
+#[cfg(feature = "failpoints")]
+pub use outbound::fuzz_outbound;
 pub use outbound::{AllowList, Network, Origin, Outbound};
 pub use processor::Processor;
 pub use services::{Program, Services, StartRequest, StepCall, StepEnd};

@@ -12,6 +12,8 @@
 
 mod address;
 mod allow;
+#[cfg(feature = "failpoints")]
+mod fuzz;
 mod resolver;
 
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 pub use self::address::Network;
 pub use self::allow::{AllowList, Origin};
 use self::allow::{Reach, Refusal};
+#[cfg(feature = "failpoints")]
+pub use self::fuzz::outbound as fuzz_outbound;
 use self::resolver::{Prohibited, Resolver};
 
 /// How long a connection may take to open, unless the guest asks for less.

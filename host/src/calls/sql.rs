@@ -1,9 +1,11 @@
 //! `sql`: the app's own tables, in a transaction step.
 
+use wasmtime::component::Resource;
+
 use super::bindings::imports::sql;
 use super::guest::{Guest, Phase};
 use super::interrupt::Interrupt;
-use crate::database::{Doomed, GuestSession, SqlFailure};
+use crate::database::{CursorNumber, Doomed, GuestSession, SqlFailure};
 use crate::workflow::Failure;
 
 impl From<SqlFailure> for sql::SqlError {
@@ -64,6 +66,18 @@ impl sql::Host for Guest {
         self.answered(answer)
     }
 
+    async fn open(
+        &mut self,
+        statement: String,
+        parameters: String,
+    ) -> wasmtime::Result<Result<Resource<CursorNumber>, sql::SqlError>> {
+        let answer = match self.session("sql.open").await {
+            Ok(session) => ended(session.open_cursor(&statement, &parameters).await)?,
+            Err(error) => return Ok(Err(*error)),
+        };
+        self.answered(answer.map(|cursor| Resource::new_own(cursor.0)))
+    }
+
     async fn savepoint(&mut self) -> wasmtime::Result<Result<(), sql::SqlError>> {
         let answer = match self.session("sql.savepoint").await {
             Ok(session) => ended(session.savepoint().await)?,
@@ -86,5 +100,27 @@ impl sql::Host for Guest {
             Err(error) => return Ok(Err(*error)),
         };
         self.answered(answer)
+    }
+}
+
+/// A guest names a cursor by a handle that wasmtime checks, so that the number behind it is one that was given out.
+impl sql::HostCursor for Guest {
+    async fn next(
+        &mut self,
+        cursor: Resource<CursorNumber>,
+        most: u32,
+    ) -> wasmtime::Result<Result<String, sql::SqlError>> {
+        let answer = match self.session("sql.cursor.next").await {
+            Ok(session) => ended(session.next_rows(CursorNumber(cursor.rep()), most).await)?,
+            Err(error) => return Ok(Err(*error)),
+        };
+        self.answered(answer)
+    }
+
+    async fn drop(&mut self, cursor: Resource<CursorNumber>) -> wasmtime::Result<()> {
+        if let Phase::Transaction(calls) = self.phase_mut() {
+            calls.session.abandon_cursor(CursorNumber(cursor.rep()));
+        }
+        Ok(())
     }
 }

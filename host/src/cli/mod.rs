@@ -25,4 +25,6 @@ mod table;
 mod version;
 mod workflow;
 
+#[cfg(feature = "failpoints")]
+pub(crate) use config::fuzz as fuzz_config;
 pub use entry::main;

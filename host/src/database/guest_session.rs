@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::TryStreamExt;
+use tokio_postgres::Statement;
 
 use super::app_role::GuestLogin;
 use super::error::DatabaseError;
 use super::guest_connect::{self, BoundedConnect};
+use super::guest_cursor::Cursors;
 use super::guest_patience::{self, AFTER_CANCEL, Backend, Patience};
-use super::guest_sql::{HostCode, MAX_RESULT_BYTES, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control};
+use super::guest_sql::{
+    HostCode, MAX_RESULT_BYTES, Parameter, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control,
+};
 pub use super::last_flight::SessionEnd;
 use super::last_flight::{self, Flight};
 use super::url::DatabaseUrl;
@@ -76,6 +80,7 @@ impl GuestPool {
             doomed: None,
             spoiled: false,
             savepoints: Vec::new(),
+            cursors: Cursors::default(),
         })
     }
 }
@@ -101,13 +106,14 @@ pub struct GuestSession {
     spoiled: bool,
     /// For each open savepoint, the failure that had happened before it: rolling back to it restores that state.
     savepoints: Vec<Option<SqlFailure>>,
+    pub(super) cursors: Cursors,
 }
 
 /// How many savepoints may be open at once. Each costs the server memory and locks; code nests them by call depth.
 const MAX_SAVEPOINTS: usize = 100;
 
 impl GuestSession {
-    fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &Client {
         self.client.as_ref().expect("the session is used only before its end")
     }
 
@@ -149,7 +155,7 @@ impl GuestSession {
     }
 
     /// Waits for a statement, and cancels it when it takes too long: the guest may have lifted the server's own limit.
-    async fn in_time<T>(&self, statement: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    pub(super) async fn in_time<T>(&self, statement: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
         let mut statement = pin!(statement);
         if let Ok(ended) = tokio::time::timeout(self.patience.of_statement(), &mut statement).await {
             return ended;
@@ -160,9 +166,20 @@ impl GuestSession {
 
     async fn try_query(&self, sql: &str, parameters: &str) -> Result<String, Failed> {
         let statement = self.prepare(sql).await?;
-        let mut rows = RowWriter::new(statement.columns(), MAX_RESULT_BYTES)?;
+        let rows = RowWriter::new(statement.columns(), MAX_RESULT_BYTES)?;
         let values = bind(statement.params(), parameters)?;
-        let stream = self.client().query_raw(&statement, &values).await?;
+        self.collect(&statement, rows, &values).await
+    }
+
+    /// Runs a prepared statement and writes its rows.
+    pub(super) async fn collect(
+        &self,
+        statement: &Statement,
+        mut rows: RowWriter,
+        values: &[Parameter],
+    ) -> Result<String, Failed> {
+        let stream = self.client().query_raw(statement, values).await;
+        let stream = stream.map_err(|error| Failed::of_run(&error, statement))?;
         let mut stream = std::pin::pin!(stream);
         let mut refused = None;
         while let Some(row) = stream.try_next().await? {
@@ -181,10 +198,11 @@ impl GuestSession {
     async fn try_execute(&self, sql: &str, parameters: &str) -> Result<u64, Failed> {
         let statement = self.prepare(sql).await?;
         let values = bind(statement.params(), parameters)?;
-        Ok(self.client().execute_raw(&statement, &values).await?)
+        let affected = self.client().execute_raw(&statement, &values).await;
+        affected.map_err(|error| Failed::of_run(&error, &statement))
     }
 
-    async fn prepare(&self, sql: &str) -> Result<tokio_postgres::Statement, Failed> {
+    pub(super) async fn prepare(&self, sql: &str) -> Result<Statement, Failed> {
         refuse_transaction_control(sql).map_err(|refused| Failed::Guest(refused.into()))?;
         Ok(self.client().prepare(sql).await?)
     }
@@ -215,6 +233,7 @@ impl GuestSession {
         let result = self.control(&format!("RELEASE SAVEPOINT s{depth}")).await?;
         if result.is_ok() {
             self.savepoints.pop();
+            self.cursors.released(depth);
         }
         Ok(result)
     }
@@ -230,18 +249,24 @@ impl GuestSession {
         let result = self.control(&format!("ROLLBACK TO SAVEPOINT s{depth}; RELEASE SAVEPOINT s{depth}")).await?;
         if result.is_ok() {
             self.first_failure = self.savepoints.pop().flatten();
+            self.cursors.undone(depth);
         }
         Ok(result)
     }
 
-    async fn control(&mut self, sql: &str) -> Result<Result<(), SqlFailure>, Doomed> {
+    /// How many savepoints are open.
+    pub(super) fn depth(&self) -> usize {
+        self.savepoints.len()
+    }
+
+    pub(super) async fn control(&mut self, sql: &str) -> Result<Result<(), SqlFailure>, Doomed> {
         let statement = async { self.client().batch_execute(sql).await.map_err(Failed::from) };
         let result = self.in_time(statement).await;
         self.settle(result)
     }
 
     /// Remembers what a failure means for the rest of the transaction.
-    fn settle<T>(&mut self, result: Result<T, Failed>) -> Result<Result<T, SqlFailure>, Doomed> {
+    pub(super) fn settle<T>(&mut self, result: Result<T, Failed>) -> Result<Result<T, SqlFailure>, Doomed> {
         if self.doomed.is_some() || self.stuck.is_some() {
             return Err(Doomed);
         }
@@ -329,18 +354,25 @@ impl Drop for GuestSession {
     }
 }
 
-fn refused(reason: impl Into<String>) -> SqlFailure {
+pub(super) fn refused(reason: impl Into<String>) -> SqlFailure {
     SqlFailure::host(HostCode::StatementRefused, reason)
 }
 
 /// A failed statement, before it is known what it means for the transaction.
-enum Failed {
+pub(super) enum Failed {
     /// Found by the host; nothing was sent.
     Guest(SqlFailure),
     /// Said by the server, or by the connection.
     Server(Severity, Box<SqlFailure>),
     /// It takes too long, and goes on although it was cancelled.
     Stuck,
+}
+
+impl Failed {
+    /// A statement that failed when it ran, with its parameters.
+    pub(super) fn of_run(error: &tokio_postgres::Error, statement: &Statement) -> Self {
+        Self::Server(Severity::of(error), Box::new(SqlFailure::of_run(error, statement.params())))
+    }
 }
 
 impl From<SqlFailure> for Failed {
@@ -351,6 +383,12 @@ impl From<SqlFailure> for Failed {
 
 impl From<tokio_postgres::Error> for Failed {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Server(Severity::of(&error), Box::new(SqlFailure::from(&error)))
+        Self::from(&error)
+    }
+}
+
+impl From<&tokio_postgres::Error> for Failed {
+    fn from(error: &tokio_postgres::Error) -> Self {
+        Self::Server(Severity::of(error), Box::new(SqlFailure::from(error)))
     }
 }

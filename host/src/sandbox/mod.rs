@@ -9,6 +9,8 @@ mod background;
 mod component;
 mod end;
 mod engine;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod instance;
 mod limits;
 mod ticker;

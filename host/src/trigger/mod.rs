@@ -8,6 +8,8 @@
 mod answer;
 mod body;
 mod connection;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod handler;
 mod limits;
 mod path;

@@ -28,7 +28,8 @@ impl RetryPolicy {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds = self.interval.as_secs_f64() * self.backoff.powi(exponent);
         let capped = seconds.min(self.max_interval.as_secs_f64());
-        Some(Duration::try_from_secs_f64(capped).unwrap_or(self.max_interval))
+        // As a float, a long wait may have been rounded up.
+        Some(Duration::try_from_secs_f64(capped).unwrap_or(self.max_interval).min(self.max_interval))
     }
 }
 

@@ -48,7 +48,7 @@ impl PathPattern {
     /// Checks a pattern.
     ///
     /// # Errors
-    /// A sentence that says what is wrong: no leading slash, braces that are not a whole segment, a placeholder that
+    /// A sentence that says what is wrong: no leading slash, a character that no path has, braces that are not a whole segment, a placeholder that
     /// occurs twice, or a path that is the host's own.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/') else {
@@ -65,7 +65,14 @@ impl PathPattern {
                 None if segment.contains(['{', '}', '*']) => {
                     return Err(format!("path `{text}`: a placeholder is a whole segment, like `/greeting/{{name}}`"));
                 }
-                None => {}
+                None => {
+                    if let Some(wrong) = segment.chars().find(|character| !is_of_a_path(*character)) {
+                        return Err(format!(
+                            "path `{text}`: no request can have the character `{}` in its path; write it percent-encoded",
+                            wrong.escape_debug()
+                        ));
+                    }
+                }
             }
         }
         match rest.split('/').next() {
@@ -86,6 +93,11 @@ impl PathPattern {
         let segments = self.0.split('/').map(|segment| if placeholder(segment).is_some() { "{}" } else { segment });
         segments.collect::<Vec<_>>().join("/")
     }
+}
+
+/// What a segment of a path is made of (`pchar` of RFC 3986); everything else is percent-encoded there.
+fn is_of_a_path(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@%".contains(character)
 }
 
 fn placeholder(segment: &str) -> Option<&str> {
@@ -109,6 +121,9 @@ mod tests {
             ("/{a}/{a}", "twice"),
             ("/{*rest}", "a whole segment"),
             ("/workflows/x", "the host's own"),
+            ("/a?b", "no request can have the character `?`"),
+            ("/a b", "percent-encoded"),
+            ("/é", "percent-encoded"),
         ] {
             let error = PathPattern::parse(bad).unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");

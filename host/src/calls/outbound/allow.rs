@@ -33,7 +33,7 @@ enum Pattern {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
+pub(super) enum Host {
     Address(IpAddr),
     /// In lower case, international names in their ASCII form, without the dot that may stand at the end.
     Name(String),
@@ -96,7 +96,7 @@ impl Origin {
 
 impl Host {
     /// The host of a URL, which its parser has brought into one form: `0x7f.1` and `2130706433` are addresses.
-    fn of(url: &Url) -> Option<Self> {
+    pub(super) fn of(url: &Url) -> Option<Self> {
         let text = url.host_str()?;
         let address = match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
             Some(v6) => v6.parse().ok().map(IpAddr::V6),

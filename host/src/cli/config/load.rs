@@ -210,6 +210,9 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+#[cfg(feature = "failpoints")]
+pub(super) mod fuzz;
+
 #[cfg(test)]
 mod several;
 #[cfg(test)]

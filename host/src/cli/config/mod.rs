@@ -26,5 +26,7 @@ pub(crate) use app::{App, SqlLogin};
 #[cfg(test)]
 pub(crate) use keys::KEYS;
 pub(crate) use limits::Limits;
+#[cfg(feature = "failpoints")]
+pub(crate) use load::fuzz::config as fuzz;
 pub(crate) use load::{Config, Overrides};
 pub(crate) use types::{AdminListen, ExecutorId, Listen, RoleName, Secret};

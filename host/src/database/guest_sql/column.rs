@@ -55,14 +55,10 @@ impl RowWriter {
             }
             self.out.push_str(&column.key);
             let raw: Raw<'_> = row.try_get(index).map_err(|error| SqlFailure::from(&error))?;
-            write_value(&column.form, raw.0, &mut self.out)
-                .map_err(|error| unreadable(row.columns()[index].name(), row.columns()[index].type_(), error))?;
-            // Checked for each value, so that at most one of them passes the limit.
-            if self.out.len() > self.limit {
-                let message = format!("return a result of more than {} bytes", self.limit);
-                let hint = "ask for fewer rows or columns, or read it in pieces with DECLARE … CURSOR and FETCH";
-                return Err(SqlFailure::host(HostCode::ResultTooLarge, message).with_hint(hint));
-            }
+            write_value(&column.form, raw.0, &mut self.out, self.limit).map_err(|error| match error {
+                DecodeError::TooLarge => too_large(self.limit),
+                other => unreadable(row.columns()[index].name(), row.columns()[index].type_(), other),
+            })?;
         }
         self.out.push('}');
         Ok(())
@@ -95,10 +91,16 @@ fn named_forms<'a>(columns: impl Iterator<Item = (&'a str, &'a Type)>) -> Result
     named.collect()
 }
 
+fn too_large(limit: usize) -> SqlFailure {
+    let message = format!("return a result of more than {limit} bytes");
+    let hint = "ask for fewer rows or columns, or read the rows page by page with `sql::cursor`";
+    SqlFailure::host(HostCode::ResultTooLarge, message).with_hint(hint)
+}
+
 fn unreadable(name: &str, ty: &Type, error: DecodeError) -> SqlFailure {
     match error {
         DecodeError::NoJson(_) => no_json(name, ty, error),
-        DecodeError::Malformed | DecodeError::NotUtf8 => {
+        DecodeError::TooLarge | DecodeError::Malformed | DecodeError::NotUtf8 => {
             let message = format!("read column `{name}` of type `{}`: {error}", TypeName(ty));
             SqlFailure::host(HostCode::Protocol, message)
         }

@@ -9,6 +9,9 @@ use std::error::Error;
 use std::fmt;
 
 use tokio_postgres::error::{ErrorPosition, Severity as ServerSeverity, SqlState};
+use tokio_postgres::types::Type;
+
+use super::form::TypeName;
 
 /// Failures that this host finds itself; the server's have an SQLSTATE of five characters instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +128,25 @@ impl SqlFailure {
             .iter()
             .any(|code| code.code() == self.code)
             || self.code == HostCode::Protocol.as_str()
+    }
+}
+
+impl SqlFailure {
+    /// What the driver returned for running a statement with parameters of these types. A value that the server could
+    /// not read is blamed on its parameter, which the server names in the error's context only.
+    pub fn of_run(error: &tokio_postgres::Error, types: &[Type]) -> Self {
+        let mut failure = Self::from(error);
+        let context = error.as_db_error().and_then(|server| server.where_()).unwrap_or_default();
+        // A type may have lines of its own before this one: json tells where in the text it stopped.
+        let parameter = context.lines().find_map(|line| line.strip_prefix("unnamed portal parameter $"));
+        let number = parameter.and_then(|rest| {
+            let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
+            rest[..digits].parse::<usize>().ok()
+        });
+        if let Some((number, ty)) = number.and_then(|number| Some((number, types.get(number.checked_sub(1)?)?))) {
+            failure.message = format!("bind `${number}` of type `{}`: {}", TypeName(ty), failure.message);
+        }
+        failure
     }
 }
 

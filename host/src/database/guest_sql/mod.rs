@@ -23,6 +23,8 @@ mod column;
 mod datetime;
 mod error;
 mod form;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzz;
 mod interval;
 mod numeric;
 mod parameter;
@@ -34,5 +36,5 @@ mod value;
 
 pub use column::{MAX_RESULT_BYTES, RowWriter};
 pub use error::{HostCode, Severity, SqlFailure};
-pub use parameter::bind;
+pub use parameter::{Parameter, bind};
 pub use statement::refuse_transaction_control;

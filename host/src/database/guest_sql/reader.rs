@@ -13,6 +13,9 @@ pub(super) enum DecodeError {
     /// The bytes are not what the type's binary format says.
     #[error("the value's bytes are not in the expected format")]
     Malformed,
+    /// The value is larger than what is left of the limit of a result.
+    #[error("the value is too large")]
+    TooLarge,
     /// A string that is not UTF-8, which happens if the guest changes `client_encoding`.
     #[error("the text is not UTF-8")]
     NotUtf8,

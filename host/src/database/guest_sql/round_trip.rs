@@ -34,7 +34,8 @@ async fn run(client: &Client, sql: &str, parameters: &str) -> Result<String, Sql
     let statement = client.prepare(sql).await.map_err(|error| SqlFailure::from(&error))?;
     let mut writer = RowWriter::new(statement.columns(), MAX_RESULT_BYTES)?;
     let parameters = bind(statement.params(), parameters)?;
-    let rows = client.query_raw(&statement, &parameters).await.map_err(|error| SqlFailure::from(&error))?;
+    let rows = client.query_raw(&statement, &parameters).await;
+    let rows = rows.map_err(|error| SqlFailure::of_run(&error, statement.params()))?;
     let mut rows = std::pin::pin!(rows);
     while let Some(row) =
         futures_util::TryStreamExt::try_next(&mut rows).await.map_err(|error| SqlFailure::from(&error))?
@@ -309,6 +310,29 @@ async fn what_cannot_be_returned_is_found_before_the_statement_runs() {
     assert_eq!(run(&client, "SELECT count(*) AS v FROM t", "[]").await.as_deref(), Ok("[{\"v\":0}]"));
     let failure = run(&client, "SELECT ARRAY[['1'::json]] AS v", "[]").await.expect_err("a failure");
     assert_eq!(failure.code, "unsupported_type");
+}
+
+/// What only the server can tell of a value is said of its parameter too.
+#[tokio::test]
+async fn a_value_that_the_server_refuses_names_its_parameter() {
+    let client = session().await;
+    for (ty, json, code, said) in [
+        ("date", "\"2026-13-01\"", "22008", "bind `$2` of type `date`: date/time field value out of range"),
+        ("uuid", "\"7\"", "22P02", "bind `$2` of type `uuid`: invalid input syntax for type uuid: \"7\""),
+        ("numeric", "\"x\"", "22P02", "bind `$2` of type `numeric`: invalid input syntax"),
+        ("pg_temp.mood", "\"glad\"", "22P02", "mood`: invalid input value for enum mood: \"glad\""),
+        ("int4[]", "\"{1,\"", "22P02", "bind `$2` of type `int4[]`: malformed array literal"),
+        ("jsonb", "\"\\u0000\"", "22P05", "bind `$2` of type `jsonb`: unsupported Unicode escape sequence"),
+    ] {
+        let sql = format!("SELECT $1::text AS a, $2::{ty} AS b");
+        let failure = run(&client, &sql, &format!("[\"x\", {json}]")).await.expect_err("a failure");
+        assert_eq!(failure.code, code, "{ty}: {failure}");
+        assert!(failure.message.starts_with("bind `$2` of type `"), "{ty}: {failure}");
+        assert!(failure.message.contains(said), "{ty}: {failure}");
+    }
+    // A domain's own rule is checked when the statement runs; its constraint has the name.
+    let failure = run(&client, "SELECT $1::pg_temp.price AS a", "[\"-1\"]").await.expect_err("a failure");
+    assert_eq!((failure.code.as_str(), failure.constraint.as_deref()), ("23514", Some("price_check")));
 }
 
 #[tokio::test]

@@ -15,18 +15,32 @@ use super::interval::Interval;
 use super::numeric;
 use super::reader::{DecodeError, Reader};
 
-/// Appends the JSON of a value; `None` is NULL.
-pub(super) fn write_value(form: &Form, raw: Option<&[u8]>, out: &mut String) -> Result<(), DecodeError> {
-    let Some(raw) = raw else {
-        out.push_str("null");
-        return Ok(());
-    };
-    let mut reader = Reader(raw);
-    write_present(form, &mut reader, out)?;
-    reader.end()
+/// The server's own limit for the dimensions of an array (MAXDIM). More would be a depth of recursion that somebody else
+/// chooses.
+const MAX_DIMENSIONS: i32 = 6;
+
+/// Appends the JSON of a value; `None` is NULL. `out` may grow to `limit` bytes and what one more element of an array
+/// has.
+///
+/// The limit is looked at for each element because a few bytes of the server can be many of JSON: a numeric of ten bytes
+/// has 130,000 digits, and an array a million of them.
+pub(super) fn write_value(form: &Form, raw: Option<&[u8]>, out: &mut String, limit: usize) -> Result<(), DecodeError> {
+    match raw {
+        None => out.push_str("null"),
+        // No form is shorter in JSON than these are in bytes.
+        Some(raw) if matches!(form, Form::Text | Form::Bytea | Form::Json) && raw.len() > limit => {
+            return Err(DecodeError::TooLarge);
+        }
+        Some(raw) => {
+            let mut reader = Reader(raw);
+            write_present(form, &mut reader, out, limit)?;
+            reader.end()?;
+        }
+    }
+    if out.len() > limit { Err(DecodeError::TooLarge) } else { Ok(()) }
 }
 
-fn write_present(form: &Form, reader: &mut Reader<'_>, out: &mut String) -> Result<(), DecodeError> {
+fn write_present(form: &Form, reader: &mut Reader<'_>, out: &mut String, limit: usize) -> Result<(), DecodeError> {
     match form {
         Form::Bool => out.push_str(if reader.u8()? == 0 { "false" } else { "true" }),
         Form::Int2 => plain(reader.i16()?, out),
@@ -60,7 +74,7 @@ fn write_present(form: &Form, reader: &mut Reader<'_>, out: &mut String) -> Resu
         Form::Interval => quoted(Interval::read(reader)?, out),
         Form::Network => write_network(reader, out)?,
         Form::Void => out.push_str("null"),
-        Form::Array(element) => write_array(element, reader, out)?,
+        Form::Array(element) => write_array(element, reader, out, limit)?,
         Form::Other => return Err(DecodeError::NoJson("values of this type")),
     }
     Ok(())
@@ -129,14 +143,22 @@ fn write_network(reader: &mut Reader<'_>, out: &mut String) -> Result<(), Decode
     Ok(())
 }
 
-fn write_array(element: &Form, reader: &mut Reader<'_>, out: &mut String) -> Result<(), DecodeError> {
+fn write_array(element: &Form, reader: &mut Reader<'_>, out: &mut String, limit: usize) -> Result<(), DecodeError> {
     let dimensions = reader.i32()?;
     let _has_nulls = reader.i32()?;
     let _element_type = reader.u32()?;
+    if !(0..=MAX_DIMENSIONS).contains(&dimensions) {
+        return Err(DecodeError::Malformed);
+    }
     let mut lengths = Vec::new();
     for _ in 0..dimensions {
         lengths.push(reader.u32()?);
         let _lower_bound = reader.i32()?;
+    }
+    // An array without elements has no dimensions. With a length of zero, the dimensions around it could go on without
+    // an element that ends them.
+    if lengths.contains(&0) {
+        return Err(DecodeError::Malformed);
     }
     if lengths.len() > 1 && element.may_be_json_array() {
         return Err(DecodeError::NoJson("an array of more than one dimension whose elements are JSON or arrays"));
@@ -145,28 +167,28 @@ fn write_array(element: &Form, reader: &mut Reader<'_>, out: &mut String) -> Res
         out.push_str("[]");
         return Ok(());
     }
-    write_dimension(element, &lengths, reader, out)
+    write_dimension(element, &lengths, reader, out, limit)
 }
 
 /// Writes the outermost of `lengths` and everything in it. The elements come in the order in which they are written.
-/// The depth is the server's: at most six dimensions.
 fn write_dimension(
     element: &Form,
     lengths: &[u32],
     reader: &mut Reader<'_>,
     out: &mut String,
+    limit: usize,
 ) -> Result<(), DecodeError> {
     let Some((length, inner)) = lengths.split_first() else {
         let length = reader.i32()?;
         let raw = usize::try_from(length).ok().map(|length| reader.take(length)).transpose()?;
-        return write_value(element, raw, out);
+        return write_value(element, raw, out, limit);
     };
     out.push('[');
     for index in 0..*length {
         if index > 0 {
             out.push(',');
         }
-        write_dimension(element, inner, reader, out)?;
+        write_dimension(element, inner, reader, out, limit)?;
     }
     out.push(']');
     Ok(())
@@ -178,13 +200,13 @@ mod tests {
 
     fn json(form: Form, raw: &[u8]) -> Result<String, DecodeError> {
         let mut out = String::new();
-        write_value(&form, Some(raw), &mut out).map(|()| out)
+        write_value(&form, Some(raw), &mut out, 1_000).map(|()| out)
     }
 
     #[test]
     fn null_needs_no_form() {
         let mut out = String::new();
-        write_value(&Form::Int4, None, &mut out).expect("null");
+        write_value(&Form::Int4, None, &mut out, 10).expect("null");
         assert_eq!(out, "null");
     }
 
@@ -212,9 +234,34 @@ mod tests {
             (Form::Uuid, &[0; 15]),
             (Form::Jsonb, b"\x02{}"),
             (Form::Network, &[2, 32, 0, 5, 1, 2, 3, 4, 5]),
-            (Form::Array(Box::new(Form::Int4)), &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 255, 255, 255, 255, 0, 0, 0, 1]),
+            (Form::Array(Box::new(Form::Int4)), &array_of(&[u32::MAX])),
+            // Without an end: no element that would run out.
+            (Form::Array(Box::new(Form::Int4)), &array_of(&[u32::MAX, u32::MAX, 0])),
+            // Without an end: a dimension for each eight bytes.
+            (Form::Array(Box::new(Form::Int4)), &array_of(&[1; 100_000])),
         ] {
             assert_eq!(json(form, raw), Err(DecodeError::Malformed));
         }
+    }
+    /// The head of an array of these lengths, in which no element follows.
+    fn array_of(lengths: &[u32]) -> Vec<u8> {
+        let head = [lengths.len() as u32, 0, 23];
+        let words = head.into_iter().chain(lengths.iter().flat_map(|length| [*length, 1]));
+        words.flat_map(u32::to_be_bytes).collect()
+    }
+
+    #[test]
+    fn the_limit_holds_inside_of_an_array() {
+        // 10^131068: eight words for the server, 131,069 digits.
+        let digits = [10_u32, 0x0001_7fff, 0x0000_0000, 0x0001_0000].map(u32::to_be_bytes).concat();
+        let mut elements = array_of(&[1_000]);
+        for _ in 0..1_000 {
+            elements.extend_from_slice(&digits[..14]);
+        }
+        let mut out = String::new();
+        let result = write_value(&Form::Array(Box::new(Form::Numeric)), Some(&elements), &mut out, 100_000);
+        assert_eq!(result, Err(DecodeError::TooLarge));
+        assert!(out.len() < 300_000, "{}", out.len());
+        assert_eq!(json(Form::Text, &[b'x'; 1_001]), Err(DecodeError::TooLarge));
     }
 }

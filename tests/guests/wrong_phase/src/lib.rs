@@ -9,6 +9,7 @@ fn attempt(call: &str) -> Result<String> {
     match call {
         "query" => sql::query::<serde::de::IgnoredAny>("SELECT 1", params![]).map(|rows| rows.len().to_string()),
         "execute" => sql::execute("SELECT 1", params![]).map(|rows| rows.to_string()),
+        "cursor" => sql::cursor::<serde::de::IgnoredAny>("SELECT 1", params![]).map(|rows| rows.count().to_string()),
         "savepoint" => sql::savepoint(|| Ok("kept".to_owned())),
         "transaction" => empty_transaction(),
         "communicator" => empty_communicator(),
