@@ -5,6 +5,7 @@ use std::path::Path;
 use super::config::Limits;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::progress::telling;
 use crate::sandbox::{ArtefactCache, Component, Sandbox};
 use crate::{executor, sandbox};
 
@@ -59,7 +60,8 @@ fn cache_folder(state: &Path) -> std::path::PathBuf {
 pub(crate) async fn load(sandbox: &Sandbox, path: &Path) -> Result<(Vec<u8>, Component), Failure> {
     let action = || Failure::to(format!("load the component `{}`", path.display()));
     let bytes = tokio::fs::read(path).await.map_err(|error| action().because(error).exit(Exit::Component))?;
-    match sandbox.load(bytes.clone()).await {
+    let what = || format!("compiling `{}`, {} KiB of WebAssembly", path.display(), bytes.len() / 1024);
+    match telling(what, sandbox.load(bytes.clone())).await {
         Ok(component) => Ok((bytes, component)),
         Err(error) => Err(action().because(error).exit(Exit::Component)),
     }

@@ -13,12 +13,14 @@ use super::open::Opened;
 use super::output;
 
 /// Store a component in the database and start new workflows on it
-///
-/// Running hosts need no restart. Workflows that run already go on with the version that started them. Deploying an
-/// earlier version again is a rollback.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  dbos-host deploy target/wasm32-wasip2/release/greeting.wasm")]
+#[command(
+    after_help = "Running hosts need no restart. Workflows that run already go on with the version that started \
+them. Deploying an earlier version again is a rollback.
+
+Example:
+  dbos-host deploy target/wasm32-wasip2/release/greeting.wasm"
+)]
 pub(crate) struct DeployArgs {
     /// The component
     #[arg(value_name = "WASM")]

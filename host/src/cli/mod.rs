@@ -5,6 +5,8 @@
 //! wish to stop.
 
 mod args;
+mod build;
+mod completions;
 mod component;
 mod config;
 mod deploy;
@@ -13,11 +15,15 @@ mod escape;
 mod executor_id;
 mod exit;
 mod failure;
+mod help;
 mod inspect;
 mod log;
 mod migrate;
+mod new;
 mod open;
 mod output;
+mod progress;
+mod reset;
 mod run;
 mod shutdown;
 mod table;

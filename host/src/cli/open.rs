@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::config::Config;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::progress::telling;
 use crate::database::{ConnectError, Database, DatabaseUrl, GuestLogin, Readiness};
 use crate::local_postgres::LocalPostgres;
 use crate::workflow::AppName;
@@ -35,7 +36,9 @@ impl Opened {
         };
         let url = DatabaseUrl::parse(url.expose())
             .map_err(|error| Failure::to("read the configuration").because(error).exit(Exit::Configuration))?;
-        Ok(Self { database: Database::connect(url).await.map_err(not_open)?, local: None })
+        let place = url.place();
+        let database = telling(|| format!("connecting to the database at {place}"), Database::connect(url)).await;
+        Ok(Self { database: database.map_err(not_open)?, local: None })
     }
 
     /// Opens a database that a host has made ready, for a command that only reads.
@@ -60,7 +63,7 @@ impl Opened {
 
     /// Brings the system tables up to date.
     pub(crate) async fn migrate(&self) -> Result<(), Failure> {
-        let report = self.database.migrate().await;
+        let report = telling(|| "migrating the system tables".to_owned(), self.database.migrate()).await;
         let report = report.map_err(|e| Failure::to("migrate the system tables").because(e).exit(Exit::Database))?;
         if !report.applied.is_empty() {
             tracing::info!("migrated the system tables: {report}");

@@ -1,6 +1,7 @@
 //! `dbos-host run`: serves an app until it is told to stop.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,17 +36,20 @@ const LOOK_FOR_DEPLOYMENTS: Duration = Duration::from_secs(2);
 /// and more than a few for each core make it slower.
 const MAX_SQL_CONNECTIONS: u32 = 20;
 
-/// Run an app: serve its routes, run its workflows, and take up those that an earlier run left
-///
-/// A component that this database has not seen is deployed: new workflows start on it. Workflows that an earlier
-/// version started go on with that version.
+/// Serve an app, and take up the workflows that an earlier run left
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "A component that this database has not seen is deployed: new workflows start on it. Workflows \
+that an earlier version started go on with that version.
+
+Examples:
   dbos-host run target/wasm32-wasip2/release/greeting.wasm
   dbos-host run greeting.wasm --listen 0.0.0.0:80
   dbos-host run        the component that `wasm` in dbos-config.yaml names
 
-Ctrl-C ends it gracefully, a second Ctrl-C at once; either way the next run goes on where this one was.")]
+Ctrl-C ends it gracefully, a second Ctrl-C at once; either way the next run goes on where \
+this one was."
+)]
 pub(crate) struct RunArgs {
     /// The component; without it, `wasm` of the configuration
     #[arg(value_name = "WASM")]
@@ -86,23 +90,62 @@ pub(crate) async fn execute(args: &RunArgs) -> Result<Exit, Failure> {
     }
     let wasm = config.app.wasm()?.to_owned();
     let sandbox = component::sandbox(&config.limits, &config.state)?;
-    let (bytes, component) = component::load(&sandbox, &wasm).await?;
-    let opened = Opened::open(&config).await?;
-    let served = serve(args, &config, &opened, sandbox, (bytes, component), shutdown).await;
+    let Some(loaded) = shutdown.unless_requested(component::load(&sandbox, &wasm)).await else {
+        return Ok(stopped_before_it_served());
+    };
+    let loaded = loaded?;
+    let Some(opened) = open(&config, &shutdown).await? else { return Ok(stopped_before_it_served()) };
+    let prepared = shutdown.unless_requested(prepare(args, &config, &opened, sandbox.clone(), loaded)).await;
+    let served = match prepared {
+        Some(Ok(prepared)) => {
+            until_told_to_stop(&opened, prepared, sandbox, shutdown).await;
+            Ok(Exit::Success)
+        }
+        Some(Err(failure)) => Err(failure),
+        // What was begun in the database is rolled back by the server, or can be begun again.
+        None => Ok(stopped_before_it_served()),
+    };
     let closed = opened.close().await;
-    served?;
+    let exit = served?;
     closed?;
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
-async fn serve(
+fn stopped_before_it_served() -> Exit {
+    tracing::info!("stopped before anything was served");
+    Exit::Success
+}
+
+/// Opens the database; `None` if the host is told to stop first. Nobody would stop a local Postgres that is left in the
+/// middle of its start, so that start comes to its end first.
+async fn open(config: &Config, shutdown: &Shutdown) -> Result<Option<Opened>, Failure> {
+    let mut opening = pin!(Opened::open(config));
+    if let Some(opened) = shutdown.unless_requested(&mut opening).await {
+        return opened.map(Some);
+    }
+    if config.database_url.is_none() {
+        tracing::info!("stopping as soon as the local Postgres has started and can be stopped");
+        opening.await?.close().await?;
+    }
+    Ok(None)
+}
+
+/// A host that is about to serve.
+struct Prepared {
+    executor: Arc<Executor>,
+    keeper: Keeper,
+    server: Server,
+    admin: Option<AdminServer>,
+}
+
+/// Everything that is to be done before requests are taken.
+async fn prepare(
     args: &RunArgs,
     config: &Config,
     opened: &Opened,
     sandbox: Sandbox,
     (bytes, component): (Vec<u8>, Component),
-    shutdown: Shutdown,
-) -> Result<(), Failure> {
+) -> Result<Prepared, Failure> {
     opened.migrate().await?;
     let name = config.app.name()?.clone();
     tracing::info!("app `{name}` {} with {}", component.digest().short(), summary(&component));
@@ -134,9 +177,7 @@ async fn serve(
         .map_err(|error| Failure::to("serve HTTP").because(error).code(Code("cannot_listen")))?;
     let admin = admin(config, &executor).await?;
     tracing::info!("listening on http://{}", server.address());
-
-    until_told_to_stop(opened, executor, sandbox, keeper, (server, admin), shutdown).await;
-    Ok(())
+    Ok(Prepared { executor, keeper, server, admin })
 }
 
 /// The operator's door, unless it is turned off.
@@ -150,14 +191,8 @@ async fn admin(config: &Config, executor: &Arc<Executor>) -> Result<Option<Admin
 }
 
 /// Serves, and does everything that a host does beside that, until a signal; then lets what runs come to an end.
-async fn until_told_to_stop(
-    opened: &Opened,
-    executor: Arc<Executor>,
-    sandbox: Sandbox,
-    keeper: Keeper,
-    (server, admin): (Server, Option<AdminServer>),
-    shutdown: Shutdown,
-) {
+async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbox, shutdown: Shutdown) {
+    let Prepared { executor, keeper, server, admin } = prepared;
     let (everything_ended, ended) = oneshot::channel();
     let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper, ended));
     let watching = tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3));

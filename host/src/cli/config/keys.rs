@@ -69,6 +69,8 @@ pub(crate) const KEYS: &[Key] = &[
         "nothing",
         "where communicators may send requests: `https://api.example.com`, `https://*.example.com`, `http://localhost:8080`",
     ),
+    single("log.level", "info", "which log lines are shown: a level, or levels by part, like `info,sandbox=debug`"),
+    single("log.format", "text", "`text`: log lines for people; `json`: for programs"),
     single("limits.processor_ms", "10000", "processor time of an instance between two calls, in milliseconds"),
     single("limits.memory_mib", "256", "memory of one instance, in mebibytes"),
     single("limits.workflows", "64", "workflow instances at once"),

@@ -13,6 +13,7 @@ use super::tree::{self, Node, Value};
 use super::types::{AdminListen, ExecutorId, Listen, RoleName, Secret};
 use super::values::{self, Values};
 use crate::calls::AllowList;
+use crate::cli::log::{self, LogFilter, LogFormat};
 use crate::workflow::AppName;
 
 /// The file that is read when none is named.
@@ -50,6 +51,9 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Where the operator's door is.
     pub(crate) admin: AdminListen,
+    /// Which log lines are shown, and how.
+    log_level: Option<LogFilter>,
+    log_format: Option<LogFormat>,
     /// What guests may use.
     pub(crate) limits: Limits,
     /// The app. A host will serve several; what belongs to one of them is here.
@@ -101,11 +105,13 @@ impl App {
 }
 
 impl Config {
-    /// Reads the configuration of this process.
+    /// Reads the configuration of this process. From here on the log is as the configuration wants it.
     pub(crate) fn load(overrides: Overrides) -> Result<Self, ConfigError> {
         let here = std::env::current_dir()
             .map_err(|error| ConfigError::new(format!("the working folder cannot be found: {error}")))?;
-        Self::load_from(&here, overrides, &values::process_variables)
+        let config = Self::load_from(&here, overrides, &values::process_variables)?;
+        log::configure(config.log_level.clone(), config.log_format);
+        Ok(config)
     }
 
     /// What a careful owner should know at each start, one sentence each.
@@ -154,6 +160,8 @@ impl Config {
             executor_id: overrides.executor_id.or(values.parsed("executor_id", str::parse)?),
             listen: overrides.listen.unwrap_or(listen.into()),
             admin: overrides.admin.or(values.parsed("admin.listen", str::parse)?).unwrap_or(AdminListen::DEFAULT),
+            log_level: values.parsed("log.level", str::parse)?,
+            log_format: values.parsed("log.format", str::parse)?,
             limits: Limits::read(&values)?,
             app: App::read(&values, &folder, overrides.wasm.map(|wasm| here.join(wasm)))?,
             state,

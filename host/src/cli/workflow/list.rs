@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::open::Opened;
 use crate::cli::output;
-use crate::cli::table::{Table, local_time};
+use crate::cli::table::{Table, cut, local_time, optional, whole};
 use crate::database::ListFilter;
 use crate::workflow::{EpochMs, Status};
 
@@ -93,12 +93,19 @@ pub(crate) async fn execute(args: &ListArgs) -> Result<Exit, Failure> {
         output::print(&super::pretty(&runs)?)?;
         return Ok(Exit::Success);
     }
-    let mut table = Table::new(["ID", "STATUS", "NAME", "CREATED", "ATTEMPTS", "EXECUTOR"]);
+    let mut table = Table::new([
+        whole("ID"),
+        whole("STATUS"),
+        cut("NAME", 8),
+        optional("CREATED"),
+        optional("ATTEMPTS"),
+        optional("EXECUTOR"),
+    ]);
     for run in runs {
         let (status, created) = (run.status.to_string(), local_time(run.created_at.0));
         table.push([run.id, status, run.name, created, run.attempts.to_string(), run.executor.unwrap_or_default()]);
     }
-    output::print(&table.to_string())?;
+    output::print(&table.for_output())?;
     Ok(Exit::Success)
 }
 
