@@ -29,6 +29,10 @@ use crate::workflow::{AppName, Code};
 /// How long running calls may go on after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long the database may take afterwards for each of the two things that it is told: the attempts, and the end of the
+/// lease. Both are courtesies. Together with the grace it is less than the ten seconds after which `docker stop` kills.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// How often a host asks whether another component was deployed.
 const LOOK_FOR_DEPLOYMENTS: Duration = Duration::from_secs(2);
 
@@ -229,7 +233,7 @@ async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbo
     }
     give_attempts_back(opened, &executor).await;
     drop(everything_ended);
-    if tokio::time::timeout(GRACE, keeping).await.is_err() {
+    if tokio::time::timeout(FAREWELL, keeping).await.is_err() {
         tracing::debug!("the lease was not ended; it runs out by itself");
     }
 }
@@ -237,7 +241,7 @@ async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbo
 /// An operator's restart is nothing that a run could be blamed for. Without the database the attempts stay counted.
 async fn give_attempts_back(opened: &Opened, executor: &Executor) {
     let claims = executor.interrupted();
-    match tokio::time::timeout(GRACE, opened.database.give_back_attempts(&claims)).await {
+    match tokio::time::timeout(FAREWELL, opened.database.give_back_attempts(&claims)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("cannot give attempts back: {error}"),
         Err(_) => tracing::warn!("cannot give attempts back: the database does not answer"),

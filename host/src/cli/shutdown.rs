@@ -158,9 +158,16 @@ mod tests {
     }
 
     fn start() -> (Running, Lines<BufReader<ChildStderr>>) {
+        start_in("exec \"$0\" \"$@\"")
+    }
+
+    /// Starts the child from a shell with this script.
+    fn start_in(script: &str) -> (Running, Lines<BufReader<ChildStderr>>) {
         let name = "second_signal_ends_the_process_at_once";
         let module = module_path!().split_once("::").map_or("", |(_, rest)| rest);
-        let mut child = Command::new(env::current_exe().expect("the test binary"))
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .arg(env::current_exe().expect("the test binary"))
             .args(["--exact", "--nocapture", &format!("{module}::{name}")])
             .env(CHILD, "1")
             .stdout(Stdio::null())
@@ -196,5 +203,13 @@ mod tests {
             send(&process, second);
             assert_eq!(process.0.wait().expect("the child ends").code(), Some(code));
         }
+    }
+    #[test]
+    fn a_hang_up_that_was_ignored_at_the_start_stays_so() {
+        let (process, mut lines) = start_in("trap '' HUP; exec \"$0\" \"$@\"");
+        assert_eq!(next_line(&mut lines), "listening");
+        send(&process, Signal::HUP);
+        send(&process, Signal::TERM);
+        assert_eq!(next_line(&mut lines), "stopping Terminate");
     }
 }
