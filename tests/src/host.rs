@@ -79,7 +79,8 @@ impl Host {
             let text = fs::read_to_string(log).unwrap_or_default();
             let url = text.lines().find_map(|line| {
                 let (_, rest) = line.split_once("listening on ")?;
-                Some(rest.split_whitespace().next()?.trim_end_matches('/').to_owned())
+                // A log for programs has the message in quotes.
+                Some(rest.split([' ', '"']).next()?.trim_end_matches('/').to_owned())
             });
             match url {
                 Some(url) => Some(Some(url)),

@@ -20,6 +20,7 @@ pub mod postgres;
 pub mod programs;
 pub mod proxy;
 pub mod schema;
+pub mod snapshot;
 mod supervisor;
 pub mod wait;
 

@@ -32,6 +32,12 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
+/// The target folder for guests that a test builds itself: what the others are made of is compiled there already.
+#[must_use]
+pub fn guest_target() -> PathBuf {
+    variable("DBOS_HOST_GUEST_TARGET")
+}
+
 /// A file of this checkout, by its path from the top.
 #[must_use]
 pub fn source(path: &str) -> PathBuf {

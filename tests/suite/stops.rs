@@ -103,3 +103,54 @@ async fn a_request_that_is_never_answered_is_sent_by_the_next_host_when_the_firs
     gate.open();
     world.check_write_tell_write("asks", 2).await;
 }
+
+/// A host that was told to stop before it served anything ends well, and soon.
+async fn ends_before_it_serves(mut host: Host, signal: Signal) {
+    host.signal(signal);
+    let status = host.wait_for_exit().await;
+    assert!(status.success(), "{status}");
+    let log = host.log();
+    assert!(log.contains("stopped before anything was served") && !log.contains("listening"), "{log}");
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_host_whose_database_does_not_answer() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://me@{}/x", silent.local_addr().unwrap());
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let host = HostBuilder::new("many_steps").database_url(&url).launch();
+        let (_connection, _) = silent.accept().await.unwrap();
+        ends_before_it_serves(host, signal).await;
+    }
+}
+
+#[tokio::test]
+async fn a_signal_while_the_local_postgres_is_made_leaves_no_server() {
+    let builder = HostBuilder::new("many_steps").own_state();
+    let host = builder.launch();
+    host.wait_for_log("creating a local Postgres").await;
+    ends_before_it_serves(host, Signal::TERM).await;
+    let home = builder.state().join("postgres");
+    assert!(!home.join("data/postmaster.pid").exists(), "the server was stopped");
+    assert!(home.join("data/PG_VERSION").exists(), "what was made is whole, for the next run");
+}
+
+#[tokio::test]
+async fn a_closed_terminal_is_a_graceful_end() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let mut host = HostBuilder::new("many_steps").database(&database).start().await;
+    host.signal(Signal::HUP);
+    assert!(host.wait_for_exit().await.success());
+    assert!(host.log().contains("stopping: running calls have 5 s"), "{}", host.log());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_host_that_waits_for_a_call() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let (_world, mut first, _second, _second_builder, _gate) = asking().await;
+        first.signal(Signal::TERM);
+        first.wait_for_log("stopping").await;
+        first.signal(signal);
+        assert_eq!(first.wait_for_exit().await.code(), Some(code));
+    }
+}

@@ -60,6 +60,11 @@ pub(crate) fn workspaces(project: &Project) -> Vec<PathBuf> {
     folders.into_iter().filter(|folder| folder.join("Cargo.toml").exists()).collect()
 }
 
+/// The target folder of all guests.
+pub(crate) fn target(project: &Project) -> PathBuf {
+    project.cache.join("guest-target")
+}
+
 /// Builds guests with one toolchain. Lives for one command.
 struct Builder<'a> {
     project: &'a Project,
@@ -73,7 +78,7 @@ impl<'a> Builder<'a> {
         let toolchain = guest_toolchain::ensure(project)?;
         let folder = project.cache.join("guests");
         fs::create_dir_all(&folder).with_context(|| format!("create `{}`", folder.display()))?;
-        Ok(Self { project, toolchain, target: project.cache.join("guest-target"), folder })
+        Ok(Self { project, toolchain, target: target(project), folder })
     }
 
     fn cargo(&self, workspace: &str) -> Command {

@@ -85,6 +85,7 @@ fn integration(project: &Project, report: &mut Report, guests: &Path, filter: &[
         test.args(["--package", INTEGRATION, "--"]).args(filter);
         test.env("DBOS_HOST_BIN", programs.join("dbos-host")).env("GUESTBOOK_BIN", programs.join("guestbook"));
         test.env("DBOS_HOST_GUESTS", guests).env("DBOS_PYTHON", python);
+        test.env("DBOS_HOST_GUEST_TARGET", guests::target(project));
         shell::run(&mut test)
     })
 }

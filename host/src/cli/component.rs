@@ -1,10 +1,12 @@
 //! Loading the component that a command names.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::config::Limits;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::progress::telling;
 use crate::sandbox::{ArtefactCache, Component, Sandbox};
 use crate::{executor, sandbox};
 
@@ -58,8 +60,13 @@ fn cache_folder(state: &Path) -> std::path::PathBuf {
 /// Reads, compiles and checks the file.
 pub(crate) async fn load(sandbox: &Sandbox, path: &Path) -> Result<(Vec<u8>, Component), Failure> {
     let action = || Failure::to(format!("load the component `{}`", path.display()));
-    let bytes = tokio::fs::read(path).await.map_err(|error| action().because(error).exit(Exit::Component))?;
-    match sandbox.load(bytes.clone()).await {
+    let bytes = tokio::fs::read(path).await.map_err(|error| {
+        let missing = error.kind() == ErrorKind::NotFound;
+        let failure = action().because(error).exit(Exit::Component);
+        if missing { failure.hint("`dbos-host build` makes components, and prints where they are") } else { failure }
+    })?;
+    let what = || format!("compiling `{}`, {} KiB of WebAssembly", path.display(), bytes.len() / 1024);
+    match telling(what, sandbox.load(bytes.clone())).await {
         Ok(component) => Ok((bytes, component)),
         Err(error) => Err(action().because(error).exit(Exit::Component)),
     }

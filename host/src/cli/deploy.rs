@@ -15,14 +15,16 @@ use super::output;
 use crate::workflow::AppName;
 
 /// Store a component in the database and start new workflows on it
-///
-/// Running hosts need no restart. Workflows that run already go on with the version that started them. Deploying an
-/// earlier version again is a rollback.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Running hosts need no restart. Workflows that run already go on with the version that started \
+them. Deploying an earlier version again is a rollback.
+
+Examples:
   dbos-host deploy target/wasm32-wasip2/release/greeting.wasm
   dbos-host deploy orders.wasm --app orders
-  dbos-host deploy --app orders        the component that `apps.orders.wasm` in dbos-config.yaml names")]
+  dbos-host deploy --app orders        the component that `apps.orders.wasm` in dbos-config.yaml names"
+)]
 pub(crate) struct DeployArgs {
     /// The component; without it, `wasm` of the configuration, or those of all its `apps`
     #[arg(value_name = "WASM")]

@@ -45,7 +45,7 @@ pub(crate) fn push_block(out: &mut String, text: &str, indent: &str) {
 
 /// Control characters (C0, DEL, C1), the line separators of Unicode, and the marks that change the direction of the
 /// text after them, by which one line can be made to look like another.
-fn is_hazard(character: char) -> bool {
+pub(crate) fn is_hazard(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

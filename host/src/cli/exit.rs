@@ -1,9 +1,8 @@
 //! The exit codes of `dbos-host`.
 //!
-//! Scripts and supervisors act on them, so they are part of the interface: a code never changes its meaning. The table
-//! that `--help` shows is made from the same list, so the two cannot differ.
+//! Scripts and supervisors act on them, so they are part of the interface: a code never changes its meaning.
+//! `docs/command-line.md` has them all; a test compares it with this file.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use crate::workflow::Code;
@@ -28,6 +27,8 @@ pub(crate) enum Exit {
     NotFound = 6,
     /// What was asked for is there, in a state that does not allow it.
     Conflict = 7,
+    /// SIGHUP came after another signal; as below.
+    HungUp = 129,
     /// SIGINT came a second time; what was running is taken up by the next run of the host.
     Interrupted = 130,
     /// SIGTERM came a second time, or after SIGINT; otherwise as above.
@@ -35,20 +36,6 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// Every code with what it says.
-    const TABLE: [(Self, &str); 10] = [
-        (Self::Success, "done, also after a graceful shutdown"),
-        (Self::Failed, "failed"),
-        (Self::Usage, "the command line is wrong"),
-        (Self::Configuration, "the configuration is wrong"),
-        (Self::Database, "the database cannot be reached or used"),
-        (Self::Component, "the component was refused"),
-        (Self::NotFound, "what was asked for does not exist"),
-        (Self::Conflict, "what was asked for is in a state that does not allow it"),
-        (Self::Interrupted, "ended at once by a second Ctrl-C (SIGINT)"),
-        (Self::Terminated, "ended at once by a second SIGTERM"),
-    ];
-
     /// The number that the operating system sees.
     pub(crate) fn code(self) -> u8 {
         self as u8
@@ -63,35 +50,13 @@ impl Exit {
             Self::NotFound => Code("not_found"),
             Self::Conflict => Code("conflict"),
             Self::Usage => Code("usage"),
-            Self::Success | Self::Failed | Self::Interrupted | Self::Terminated => Code("failed"),
+            Self::Success | Self::Failed | Self::HungUp | Self::Interrupted | Self::Terminated => Code("failed"),
         }
-    }
-
-    /// The table for the end of `--help`.
-    pub(crate) fn help() -> String {
-        let mut text = String::from("Exit codes:\n");
-        for (exit, meaning) in Self::TABLE {
-            // Writing to a `String` cannot fail.
-            let _ = writeln!(text, "  {:>3}  {meaning}", exit.code());
-        }
-        text
     }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_help_lists_every_code_once_in_order() {
-        let codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 130, 143]);
-        assert!(Exit::help().starts_with("Exit codes:\n    0  done, also after a graceful shutdown\n    1  failed\n"));
     }
 }

@@ -17,6 +17,7 @@ use std::io::{self, Write};
 
 use super::escape;
 use super::exit::Exit;
+use super::log::{self, LogFormat};
 use crate::workflow::Code;
 
 /// What starts a line of advice in the text of an error.
@@ -70,10 +71,23 @@ impl Failure {
         self.exit
     }
 
-    /// Prints the failure to standard error. A closed standard error is nobody's problem any more.
-    pub(crate) fn report(&self, colour: bool) {
-        let text = if colour { format!("\x1b[1;31merror\x1b[0m{self}\n") } else { format!("error{self}\n") };
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+    /// Prints the failure to standard error, as the last line of the log if that is for programs. A closed standard error
+    /// is nobody's problem any more.
+    pub(crate) fn report(&self, format: LogFormat, colour: bool) {
+        let text = match format {
+            LogFormat::Json => {
+                let code = self.error_code().as_str();
+                let said = self.to_string();
+                log::error_line(said.split_once(": ").map_or(said.as_str(), |(_, text)| text), code)
+            }
+            LogFormat::Text if colour => format!("\x1b[1;31merror\x1b[0m{self}"),
+            LogFormat::Text => format!("error{self}"),
+        };
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    fn error_code(&self) -> Code {
+        self.code.unwrap_or_else(|| self.exit.error_code())
     }
 
     /// The texts of the causes, outermost first, without those that only repeat the end of the one before: some
@@ -96,12 +110,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut hints = Vec::new();
-        write!(
-            f,
-            "[{}]: failed to {}",
-            self.code.unwrap_or_else(|| self.exit.error_code()),
-            arrange(&self.action, &mut hints, "  ")
-        )?;
+        write!(f, "[{}]: failed to {}", self.error_code(), arrange(&self.action, &mut hints, "  "))?;
         for cause in self.causes() {
             write!(f, "\n  because {}", arrange(&cause, &mut hints, UNDER_BECAUSE))?;
         }

@@ -10,15 +10,16 @@ use super::config::Limits;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output;
-use super::table::Table;
+use super::table::{Table, cut, whole};
 use crate::sandbox::Component;
 use crate::workflow::{Parameter, StepKind};
 
-/// Show what a component is: its digest, imports, workflows, steps and routes
-///
-/// Needs no configuration and no database, and runs nothing but the component's own description of itself.
+/// Show a component's digest, imports, workflows, steps and routes
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Needs no configuration and no database, and runs nothing but the component's own description \
+of itself.
+
+Examples:
   dbos-host inspect greeting.wasm
   dbos-host inspect greeting.wasm --json")]
 pub(crate) struct InspectArgs {
@@ -51,7 +52,7 @@ fn as_json(component: &Component, bytes: usize) -> String {
 
 fn for_people(component: &Component, bytes: usize) -> String {
     let manifest = component.manifest();
-    let mut table = Table::new(["KIND", "NAME", "DETAILS"]);
+    let mut table = Table::new([whole("KIND"), whole("NAME"), cut("DETAILS", 16)]);
     for workflow in &manifest.workflows {
         table.push(["workflow".into(), workflow.name.clone(), parameters(&workflow.parameters)]);
     }
@@ -71,9 +72,10 @@ fn for_people(component: &Component, bytes: usize) -> String {
     }
     let imports: String = component.imports().iter().map(|name| format!("\n  {name}")).collect();
     format!(
-        "digest   {}\nsize     {bytes} bytes\nsdk      {}\n\n{table}\n\nimports{imports}",
+        "digest   {}\nsize     {bytes} bytes\nsdk      {}\n\n{}\n\nimports{imports}",
         component.digest(),
-        manifest.sdk
+        manifest.sdk,
+        table.for_output()
     )
 }
 

@@ -12,12 +12,12 @@ use super::open::Opened;
 use super::output;
 use crate::database::GuestLogin;
 
-/// Create or update the system tables, and for each app its database role and its own tables
-///
-/// Applies the files `migrations/*.sql` in the order of their names, each once and in a transaction, then runs the
-/// commands under `database.migrate` of the configuration.
+/// Create or update the system tables, and for each app its role and its own tables
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Applies the files `migrations/*.sql` in the order of their names, each once and in a \
+transaction, then runs the commands under `database.migrate` of the configuration.
+
+Examples:
   dbos-host migrate
   DBOS_DATABASE_URL=postgres://admin@db.example.com/shop dbos-host migrate")]
 pub(crate) struct MigrateArgs {

@@ -6,6 +6,8 @@
 
 mod apps;
 mod args;
+mod build;
+mod completions;
 mod component;
 mod config;
 mod deploy;
@@ -14,11 +16,15 @@ mod escape;
 mod executor_id;
 mod exit;
 mod failure;
+mod help;
 mod inspect;
 mod log;
 mod migrate;
+mod new;
 mod open;
 mod output;
+mod progress;
+mod reset;
 mod run;
 mod shutdown;
 mod table;

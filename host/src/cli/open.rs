@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::config::{App, Config, RoleName, SqlLogin};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::progress::telling;
 use crate::database::{ConnectError, Database, DatabaseUrl, GuestLogin, Readiness};
 use crate::local_postgres::LocalPostgres;
 use crate::workflow::AppName;
@@ -34,9 +35,14 @@ impl Opened {
         };
         let url = DatabaseUrl::parse(url.expose())
             .map_err(|error| Failure::to("read the configuration").because(error).exit(Exit::Configuration))?;
-        let database = Database::connect(url).await.map_err(not_open)?;
-        database.check_sessions().await.map_err(not_open)?;
-        Ok(Self { database, local: None })
+        let place = url.place();
+        let opening = async {
+            let database = Database::connect(url).await?;
+            database.check_sessions().await?;
+            Ok(database)
+        };
+        let database = telling(|| format!("connecting to the database at {place}"), opening).await;
+        Ok(Self { database: database.map_err(not_open)?, local: None })
     }
 
     /// Opens a database that a host has made ready, for a command that only reads.
@@ -61,7 +67,7 @@ impl Opened {
 
     /// Brings the system tables up to date.
     pub(crate) async fn migrate(&self) -> Result<(), Failure> {
-        let report = self.database.migrate().await;
+        let report = telling(|| "migrating the system tables".to_owned(), self.database.migrate()).await;
         let report = report.map_err(|e| Failure::to("migrate the system tables").because(e).exit(Exit::Database))?;
         if !report.applied.is_empty() {
             tracing::info!("migrated the system tables: {report}");

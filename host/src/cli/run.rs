@@ -1,6 +1,7 @@
 //! `dbos-host run`: serves the apps of the configuration until it is told to stop.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,19 +28,24 @@ use crate::workflow::Code;
 /// How long running calls may go on after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Run an app: serve its routes, run its workflows, and take up those that an earlier run left
-///
-/// Without WASM, the app or the apps that the configuration has.
-///
-/// A component that this database has not seen is deployed: new workflows start on it. Workflows that an earlier
-/// version started go on with that version.
+/// How long the database may take afterwards for each of the two things that it is told: the attempts, and the end of the
+/// lease. Both are courtesies. Together with the grace it is less than the ten seconds after which `docker stop` kills.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Serve an app or several, and take up the workflows that an earlier run left
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "A component that this database has not seen is deployed: new workflows start on it. Workflows \
+that an earlier version started go on with that version.
+
+Examples:
   dbos-host run target/wasm32-wasip2/release/greeting.wasm
   dbos-host run greeting.wasm --listen 0.0.0.0:80
   dbos-host run        the component that `wasm` in dbos-config.yaml names, or those of all its `apps`
 
-Ctrl-C ends it gracefully, a second Ctrl-C at once; either way the next run goes on where this one was.")]
+Ctrl-C ends it gracefully, a second Ctrl-C at once; either way the next run goes on where \
+this one was."
+)]
 pub(crate) struct RunArgs {
     /// The component; without it, `wasm` of the configuration
     #[arg(value_name = "WASM")]
@@ -79,23 +85,62 @@ pub(crate) async fn execute(args: &RunArgs) -> Result<Exit, Failure> {
         tracing::warn!("{warning}");
     }
     let sandbox = component::sandbox(&config.limits, &config.state)?;
-    let loaded = apps::load(&sandbox, &config.apps).await?;
-    let opened = Opened::open(&config).await?;
-    let served = serve(args, &config, &opened, sandbox, loaded, shutdown).await;
+    let Some(loaded) = shutdown.unless_requested(apps::load(&sandbox, &config.apps)).await else {
+        return Ok(stopped_before_it_served());
+    };
+    let loaded = loaded?;
+    let Some(opened) = open(&config, &shutdown).await? else { return Ok(stopped_before_it_served()) };
+    let prepared = shutdown.unless_requested(prepare(args, &config, &opened, sandbox.clone(), loaded)).await;
+    let served = match prepared {
+        Some(Ok(prepared)) => {
+            until_told_to_stop(&opened, prepared, sandbox, shutdown).await;
+            Ok(Exit::Success)
+        }
+        Some(Err(failure)) => Err(failure),
+        // What was begun in the database is rolled back by the server, or can be begun again.
+        None => Ok(stopped_before_it_served()),
+    };
     let closed = opened.close().await;
-    served?;
+    let exit = served?;
     closed?;
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
-async fn serve(
+fn stopped_before_it_served() -> Exit {
+    tracing::info!("stopped before anything was served");
+    Exit::Success
+}
+
+/// Opens the database; `None` if the host is told to stop first. Nobody would stop a local Postgres that is left in the
+/// middle of its start, so that start comes to its end first.
+async fn open(config: &Config, shutdown: &Shutdown) -> Result<Option<Opened>, Failure> {
+    let mut opening = pin!(Opened::open(config));
+    if let Some(opened) = shutdown.unless_requested(&mut opening).await {
+        return opened.map(Some);
+    }
+    if config.database_url.is_none() {
+        tracing::info!("stopping as soon as the local Postgres has started and can be stopped");
+        opening.await?.close().await?;
+    }
+    Ok(None)
+}
+
+/// A host that is about to serve.
+struct Prepared {
+    executor: Arc<Executor>,
+    keeper: Keeper,
+    server: Server,
+    admin: Option<AdminServer>,
+}
+
+/// Everything that is to be done before requests are taken.
+async fn prepare(
     args: &RunArgs,
     config: &Config,
     opened: &Opened,
     sandbox: Sandbox,
     loaded: Vec<Loaded<'_>>,
-    shutdown: Shutdown,
-) -> Result<(), Failure> {
+) -> Result<Prepared, Failure> {
     opened.migrate().await?;
     for app in &loaded {
         tracing::info!("app `{}` {} with {}", app.name, app.component.digest().short(), summary(&app.component));
@@ -128,9 +173,7 @@ async fn serve(
         .map_err(|error| Failure::to("serve HTTP").because(error).code(Code("cannot_listen")))?;
     let admin = admin(config, &executor).await?;
     tracing::info!("listening on http://{}", server.address());
-
-    until_told_to_stop(opened, executor, sandbox, keeper, (server, admin), shutdown).await;
-    Ok(())
+    Ok(Prepared { executor, keeper, server, admin })
 }
 
 /// The operator's door, unless it is turned off.
@@ -144,14 +187,8 @@ async fn admin(config: &Config, executor: &Arc<Executor>) -> Result<Option<Admin
 }
 
 /// Serves, and does everything that a host does beside that, until a signal; then lets what runs come to an end.
-async fn until_told_to_stop(
-    opened: &Opened,
-    executor: Arc<Executor>,
-    sandbox: Sandbox,
-    keeper: Keeper,
-    (server, admin): (Server, Option<AdminServer>),
-    shutdown: Shutdown,
-) {
+async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbox, shutdown: Shutdown) {
+    let Prepared { executor, keeper, server, admin } = prepared;
     let (everything_ended, ended) = oneshot::channel();
     let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper, ended));
     let watching = tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3));
@@ -188,7 +225,7 @@ async fn until_told_to_stop(
     }
     give_attempts_back(opened, &executor).await;
     drop(everything_ended);
-    if tokio::time::timeout(GRACE, keeping).await.is_err() {
+    if tokio::time::timeout(FAREWELL, keeping).await.is_err() {
         tracing::debug!("the lease was not ended; it runs out by itself");
     }
 }
@@ -196,7 +233,7 @@ async fn until_told_to_stop(
 /// An operator's restart is nothing that a run could be blamed for. Without the database the attempts stay counted.
 async fn give_attempts_back(opened: &Opened, executor: &Executor) {
     let claims = executor.interrupted();
-    match tokio::time::timeout(GRACE, opened.database.give_back_attempts(&claims)).await {
+    match tokio::time::timeout(FAREWELL, opened.database.give_back_attempts(&claims)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("cannot give attempts back: {error}"),
         Err(_) => tracing::warn!("cannot give attempts back: the database does not answer"),

@@ -1,14 +1,16 @@
-//! The wish to stop: SIGINT (Ctrl-C) and SIGTERM.
+//! The wish to stop: SIGINT (Ctrl-C), SIGTERM, and SIGHUP (the terminal was closed).
 //!
 //! The first signal asks for a graceful end: running calls get their time, the rest stays recorded and is taken up by
 //! the next run. A second signal means "now", and has to work even when the host is stuck in whatever the first one made
 //! it do. So signals are received by a thread of their own with a small runtime of its own: a busy or blocked worker of
 //! the host's runtime cannot hold them up. This module does not know what there is to stop.
+//!
+//! Whoever starts a host with `nohup` wants it to outlive the terminal: a SIGHUP that was ignored at the start stays so.
 
 use std::{io, process, thread};
 
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::exit::Exit;
@@ -20,6 +22,8 @@ pub(crate) enum StopSignal {
     Interrupt,
     /// SIGTERM, as supervisors send it.
     Terminate,
+    /// SIGHUP, as a terminal sends it that goes away.
+    HangUp,
 }
 
 impl StopSignal {
@@ -28,6 +32,7 @@ impl StopSignal {
         match self {
             Self::Interrupt => Exit::Interrupted,
             Self::Terminate => Exit::Terminated,
+            Self::HangUp => Exit::HungUp,
         }
     }
 }
@@ -43,9 +48,10 @@ impl Shutdown {
     pub(crate) fn listen() -> io::Result<Self> {
         let (requested, receiver) = watch::channel(None);
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
-        let (mut interrupt, mut terminate) = {
+        let (mut interrupt, mut terminate, mut hang_up) = {
             let _guard = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            let hang_up = if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, hang_up)
         };
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {
@@ -53,6 +59,7 @@ impl Shutdown {
                     let received = tokio::select! {
                         _ = interrupt.recv() => StopSignal::Interrupt,
                         _ = terminate.recv() => StopSignal::Terminate,
+                        () = next(&mut hang_up) => StopSignal::HangUp,
                     };
                     if requested.send_replace(Some(received)).is_some() {
                         process::exit(received.exit().code().into());
@@ -74,6 +81,32 @@ impl Shutdown {
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
+
+    /// The result of `work`; `None` if a signal comes first, and then `work` is dropped where it stands.
+    pub(crate) async fn unless_requested<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            _ = self.requested() => None,
+            done = work => Some(done),
+        }
+    }
+}
+
+/// The next signal of this kind; never one of a kind that is ignored.
+async fn next(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Whether this process was started to ignore SIGHUP. The kernel is asked, in whose mask it is the lowest bit.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
 }
 
 #[cfg(test)]
@@ -84,7 +117,7 @@ mod tests {
 
     use rustix::process::{Pid, Signal, kill_process};
 
-    use super::*;
+    use super::{Shutdown, io, runtime};
 
     const CHILD: &str = "DBOS_HOST_TEST_SHUTDOWN_CHILD";
 
@@ -125,9 +158,16 @@ mod tests {
     }
 
     fn start() -> (Running, Lines<BufReader<ChildStderr>>) {
+        start_in("exec \"$0\" \"$@\"")
+    }
+
+    /// Starts the child from a shell with this script.
+    fn start_in(script: &str) -> (Running, Lines<BufReader<ChildStderr>>) {
         let name = "second_signal_ends_the_process_at_once";
         let module = module_path!().split_once("::").map_or("", |(_, rest)| rest);
-        let mut child = Command::new(env::current_exe().expect("the test binary"))
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .arg(env::current_exe().expect("the test binary"))
             .args(["--exact", "--nocapture", &format!("{module}::{name}")])
             .env(CHILD, "1")
             .stdout(Stdio::null())
@@ -151,6 +191,8 @@ mod tests {
             (Signal::INT, "Interrupt", Signal::INT, 130),
             (Signal::TERM, "Terminate", Signal::TERM, 143),
             (Signal::INT, "Interrupt", Signal::TERM, 143),
+            (Signal::HUP, "HangUp", Signal::INT, 130),
+            (Signal::TERM, "Terminate", Signal::HUP, 129),
         ];
         for (first, name, second, code) in cases {
             let (mut process, mut lines) = start();
@@ -161,5 +203,13 @@ mod tests {
             send(&process, second);
             assert_eq!(process.0.wait().expect("the child ends").code(), Some(code));
         }
+    }
+    #[test]
+    fn a_hang_up_that_was_ignored_at_the_start_stays_so() {
+        let (process, mut lines) = start_in("trap '' HUP; exec \"$0\" \"$@\"");
+        assert_eq!(next_line(&mut lines), "listening");
+        send(&process, Signal::HUP);
+        send(&process, Signal::TERM);
+        assert_eq!(next_line(&mut lines), "stopping Terminate");
     }
 }

@@ -12,7 +12,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The package of interfaces that guests are built against.
 const INTERFACE: &str = "dbos:host@0.1.0";
 
-/// Show the version of the host, and of the interface that its guests are built against
+/// Show the version of the host, and of the interface for its guests
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {
     /// Print JSON

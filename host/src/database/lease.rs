@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, GenericClient};
 
 use super::claim::Incarnation;
 use super::error::DatabaseError;
@@ -211,17 +211,17 @@ impl super::Database {
     /// # Errors
     /// When the database does not answer, or has not been migrated.
     pub async fn secret(&self) -> Result<Vec<u8>, DatabaseError> {
-        secret(&*self.client().await?).await
+        secret(&**self.client().await?).await
     }
 }
 
-async fn secret(client: &Client) -> Result<Vec<u8>, DatabaseError> {
+pub(super) async fn secret<C: GenericClient>(client: &C) -> Result<Vec<u8>, DatabaseError> {
     Ok(client.query_one("SELECT secret FROM dbos_host.secret", &[]).await?.get(0))
 }
 
 /// The key of an executor's lock. It depends on the database's secret: a guest may take advisory locks too, and must
 /// not be able to take this one before its host does.
-fn lock_key(secret: &[u8], executor: &str) -> i64 {
+pub(super) fn lock_key(secret: &[u8], executor: &str) -> i64 {
     let hash = Sha256::new().chain_update(secret).chain_update("executor").chain_update(executor).finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&hash[..8]);

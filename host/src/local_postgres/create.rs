@@ -16,7 +16,7 @@ use super::programs::Programs;
 use super::server::run;
 
 /// How the names of clusters in the making begin.
-const UNFINISHED: &str = "unfinished-";
+pub(super) const UNFINISHED: &str = "unfinished-";
 
 /// Makes the cluster of `place`. When this returns, `data` is complete and on disk; if it does not return, there is no
 /// `data`, and the next host begins anew.

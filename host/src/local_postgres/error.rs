@@ -80,6 +80,12 @@ pub enum LocalPostgresError {
         /// What is there.
         found: String,
     },
+    /// Other hosts use the server whose data are to be removed.
+    #[error("a host that runs uses `{home}`")]
+    InUse {
+        /// The home of the server.
+        home: PathBuf,
+    },
     /// A server runs, other hosts use it, and its socket does not answer.
     #[error(
         "other hosts use the server, and nothing answers at its socket in `{socket}`\n\

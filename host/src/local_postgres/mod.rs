@@ -37,9 +37,11 @@ mod look;
 mod machine;
 mod place;
 mod programs;
+mod remove;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub use error::LocalPostgresError;
 pub use local::{Connection, LocalPostgres};
+pub use remove::LocalData;

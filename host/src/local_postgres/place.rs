@@ -53,10 +53,23 @@ impl Place {
         if !account.can_enter(&home).await {
             return Err(LocalPostgresError::Unreachable { home, user: account.uid() });
         }
-        let inside = home.join("socket");
-        let socket = if fits_a_socket(&inside) { inside } else { machine.sockets.join(short_name(&home, account)) };
+        let socket = socket_folder(&home, account, machine);
         account.make_folder(&socket)?;
         Ok(Self { home, socket, account })
+    }
+
+    /// The place of a state folder that has one. Makes nothing.
+    pub(super) async fn existing(state: &Path, machine: &Machine) -> Result<Option<Self>, LocalPostgresError> {
+        let state = match state.canonicalize() {
+            Ok(state) => state,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(LocalPostgresError::system("look at", state)(cause)),
+        };
+        let home = read_pointer(&state)?.unwrap_or_else(|| state.join("postgres"));
+        let Some(owner) = owner(&home)? else { return Ok(None) };
+        let account = Account::choose(&home, Some(owner)).await?;
+        let socket = socket_folder(&home, account, machine);
+        Ok(Some(Self { home, socket, account }))
     }
 
     /// The cluster.
@@ -101,6 +114,23 @@ async fn choose_home(state: &Path, machine: &Machine) -> Result<PathBuf, LocalPo
         home.display()
     );
     Ok(home)
+}
+
+/// In the home, if its path is short enough.
+fn socket_folder(home: &Path, account: Account, machine: &Machine) -> PathBuf {
+    let inside = home.join("socket");
+    if fits_a_socket(&inside) { inside } else { machine.sockets.join(short_name(home, account)) }
+}
+
+/// Forgets where the home is; the next one is chosen anew.
+pub(super) fn forget_pointer(state: &Path) -> Result<(), LocalPostgresError> {
+    let pointer = state.join(POINTER);
+    match std::fs::remove_file(&pointer) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(LocalPostgresError::system("remove", &pointer)(cause))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read_pointer(state: &Path) -> Result<Option<PathBuf>, LocalPostgresError> {

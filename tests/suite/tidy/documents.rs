@@ -196,6 +196,34 @@ fn limits_are_kept_where_and_tested_as_the_page_says() {
 }
 
 #[test]
+fn the_command_line_page_has_every_exit_code() {
+    let source = read("host/src/cli/exit.rs");
+    let codes = source.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = ")?.1.parse().ok());
+    let codes: BTreeSet<u8> = codes.collect();
+    let page = read("docs/command-line.md");
+    let told = rows(&page, "\n## Exit codes").into_iter().filter_map(|row| row[0].trim_matches('`').parse().ok());
+    assert!(codes.len() > 8, "the exit codes could not be read");
+    assert_eq!(codes, told.collect(), "docs/command-line.md must have each exit code of `cli/exit.rs`");
+}
+
+#[test]
+fn the_command_line_page_has_every_command_option_and_variable() {
+    let page = read("docs/command-line.md");
+    let told: BTreeSet<&str> = quoted(&page).flat_map(|text| text.split([' ', '[', ']'])).collect();
+    let mut missing = BTreeSet::new();
+    for file in files().iter().filter(|file| file.path.starts_with("tests/suite/snapshots/help")) {
+        let name = file.path.trim_start_matches("tests/suite/snapshots/help").trim_end_matches(".txt");
+        let commands = name.split('-').filter(|word| !word.is_empty());
+        let words = file.text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')));
+        let named = words.filter(|word| word.starts_with("--") && word.len() > 3 || word.starts_with("DBOS_"));
+        let examples = ["--release", "--target", "--features", "--locked"];
+        let named = named.filter(|word| !examples.contains(word));
+        missing.extend(commands.chain(named).filter(|word| !told.contains(word)).map(str::to_owned));
+    }
+    assert!(missing.is_empty(), "docs/command-line.md must have what the help of a command has: {missing:?}");
+}
+
+#[test]
 fn every_code_of_an_error_is_explained() {
     let mut codes = BTreeSet::new();
     for source in sources().iter().filter(|source| source.path.starts_with("host/src/")) {

@@ -136,6 +136,10 @@ pub(crate) const KEYS: &[Key] = &[
         "networks that are not public and that names in `outbound.allow` may lead to: `10.0.0.0/8`",
     )
     .of_app(),
+    single("log.level", "info", "which log lines are shown: a level, or levels by part, like `info,sandbox=debug`")
+        .overridden("--log", "DBOS_LOG"),
+    single("log.format", "text", "`text`: log lines for people; `json`: for programs")
+        .overridden("--log-format", "DBOS_LOG_FORMAT"),
     single("limits.processor_ms", "10000", "processor time of an instance between two calls, in milliseconds"),
     single("limits.memory_mib", "256", "memory of one instance, in mebibytes"),
     single("limits.workflows", "64", "workflow instances at once"),

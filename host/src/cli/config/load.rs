@@ -14,6 +14,7 @@ use super::substitute::Variables;
 use super::tree::{self, Node, Value};
 use super::types::{AdminListen, ExecutorId, Listen, Secret};
 use super::values::{self, Values};
+use crate::cli::log::{self, LogFilter, LogFormat};
 use crate::database::DatabaseUrl;
 use crate::workflow::AppName;
 
@@ -74,6 +75,9 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Where the operator's door is.
     pub(crate) admin: AdminListen,
+    /// Which log lines are shown, and how.
+    log_level: Option<LogFilter>,
+    log_format: Option<LogFormat>,
     /// What guests may use.
     pub(crate) limits: Limits,
     /// The apps, one or more, in the order of the file.
@@ -83,11 +87,13 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the configuration of this process.
+    /// Reads the configuration of this process. From here on the log is as the configuration wants it.
     pub(crate) fn load(overrides: Overrides) -> Result<Self, ConfigError> {
         let here = std::env::current_dir()
             .map_err(|error| ConfigError::new(format!("the working folder cannot be found: {error}")))?;
-        Self::load_from(&here, overrides, &values::process_variables)
+        let config = Self::load_from(&here, overrides, &values::process_variables)?;
+        log::configure(config.log_level.clone(), config.log_format);
+        Ok(config)
     }
 
     /// What a careful owner should know at each start, one sentence each.
@@ -139,6 +145,10 @@ impl Config {
             executor_id: overrides.executor_id.or(values.parsed("executor_id", str::parse)?),
             listen: overrides.listen.unwrap_or(listen.into()),
             admin: overrides.admin.or(values.parsed("admin.listen", str::parse)?).unwrap_or(AdminListen::DEFAULT),
+            log_level: values.parsed("log.level", |text| {
+                text.parse().map_err(|_| "expected a level, or levels by part, like `info,sandbox=debug`")
+            })?,
+            log_format: values.parsed("log.format", str::parse)?,
             limits: Limits::read(&values)?,
             apps,
             state,

@@ -12,16 +12,16 @@ use crate::cli::escape;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::cli::table::Table;
+use crate::cli::table::{Table, cut, optional, whole};
 
 /// Show the keys that dbos-config.yaml may have
-///
-/// A key with a dot stands below another one: `http.listen` is `listen:`, indented, in the lines after `http:`.
-/// With several apps, the keys of each app stand below its name: `apps:`, then `orders:`, then `wasm:`.
-/// In values, `${VAR}` is replaced by the environment variable VAR, `${VAR:-default}` by the default if it is not set.
-/// The commands under `database.migrate` are left to the shell, which replaces the same variables.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "A key with a dot stands below another one: `http.listen` is `listen:`, indented, in the \
+lines after `http:`. With several apps, the keys of each stand below its name: `apps:`, then `orders:`, then `wasm:`. In \
+values, `${VAR}` is replaced by the environment variable VAR, `${VAR:-default}` by the default if it is not set. The \
+commands under `database.migrate` are left to the shell, which replaces the same variables.
+
+Examples:
   dbos-host config
   dbos-host config --check        what is set here, and where")]
 pub(crate) struct ConfigReferenceArgs {
@@ -57,13 +57,13 @@ pub(crate) fn execute(args: &ConfigReferenceArgs) -> Result<Exit, Failure> {
 }
 
 fn settings_for_people(config: &Config) -> String {
-    let mut table = Table::new(["KEY", "VALUE", "FROM"]);
+    let mut table = Table::new([whole("KEY"), cut("VALUE", 16), optional("FROM")]);
     for Setting { key, value, from } in config.settings.clone() {
         table.push([key, value, origin(from)]);
     }
     match &config.file {
-        Some(file) => format!("{}\n\n{table}", escape::line(&file.display().to_string())),
-        None => format!("no file\n\n{table}"),
+        Some(file) => format!("{}\n\n{}", escape::line(&file.display().to_string()), table.for_output()),
+        None => format!("no file\n\n{}", table.for_output()),
     }
 }
 
@@ -84,8 +84,14 @@ fn origin(from: Origin) -> String {
 }
 
 fn for_people() -> String {
-    let table = |of_app: bool| {
-        let mut table = Table::new(["KEY", "DEFAULT", "OVERRIDDEN BY", "MEANING"]);
+    let [host, apps] = tables().map(|table| table.for_output());
+    format!("The host:\n\n{host}\n\nAn app, at the top or below its name in `apps`:\n\n{apps}")
+}
+
+/// The keys of the host, and those of an app.
+fn tables() -> [Table<4>; 2] {
+    [false, true].map(|of_app| {
+        let mut table = Table::new([whole("KEY"), cut("DEFAULT", 16), optional("OVERRIDDEN BY"), cut("MEANING", 32)]);
         for key in KEYS.iter().filter(|key| (key.owner != Owner::Host) == of_app) {
             let over: Vec<&str> = [key.flag, key.variable].into_iter().flatten().collect();
             let about = match key.range() {
@@ -94,9 +100,8 @@ fn for_people() -> String {
             };
             table.push([key.path.to_owned(), key.default.replace('`', ""), over.join(", "), about]);
         }
-        table.to_string()
-    };
-    format!("The host:\n\n{}\n\nAn app, at the top or below its name in `apps`:\n\n{}", table(false), table(true))
+        table
+    })
 }
 
 fn as_json() -> String {
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_key_has_its_line() {
-        let text = for_people();
+        let text = tables().map(|table| table.to_string()).join("\n");
         for key in KEYS {
             let mut lines = text.lines().filter(|line| line.split(' ').next() == Some(key.path));
             let line = lines.next().unwrap_or_else(|| panic!("{} has no line", key.path));

@@ -1,138 +1,110 @@
-//! One event, one line: `HH:MM:SS [LEVEL] (app) message key=value`.
+//! How an event becomes text: which of the two formats, and what both know of it.
 
-use std::fmt::{self, Write};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::ValueEnum;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::GUEST;
-use crate::cli::escape;
+use super::{json, lines};
+use crate::cli::output;
 
-/// What further lines of a message begin with: they stand under its first word, and no line of a log begins so.
-const INDENT: &str = "                ";
+/// The formats of log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
 
-const DIM: &str = "2";
+impl std::str::FromStr for LogFormat {
+    type Err = &'static str;
 
-/// The format. Lives as long as the process.
-pub(crate) struct Lines {
-    /// Whether lines are coloured.
-    pub(crate) colour: bool,
-    /// Whether guest lines say which workflow they belong to.
-    pub(crate) workflow: bool,
-    /// Whose clock is shown.
-    pub(crate) zone: TimeZone,
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected `text` or `json`"),
+        }
+    }
+}
+
+/// What may change while the log runs: the configuration is read after its start. Clones share it; it lives as long as
+/// the process.
+#[derive(Debug, Clone)]
+pub(super) struct Shared(Arc<Settings>);
+
+#[derive(Debug)]
+struct Settings {
+    json: AtomicBool,
+    /// Whether guest lines for people say which workflow they belong to.
+    workflow: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(format: LogFormat, workflow: bool) -> Self {
+        let settings =
+            Settings { json: AtomicBool::new(format == LogFormat::Json), workflow: AtomicBool::new(workflow) };
+        Self(Arc::new(settings))
+    }
+
+    pub(super) fn set_format(&self, format: LogFormat) {
+        self.0.json.store(format == LogFormat::Json, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_workflow(&self, workflow: bool) {
+        self.0.workflow.store(workflow, Ordering::Relaxed);
+    }
+
+    pub(super) fn format(&self) -> LogFormat {
+        if self.0.json.load(Ordering::Relaxed) { LogFormat::Json } else { LogFormat::Text }
+    }
+}
+
+/// Writes events in the format that is set.
+pub(super) struct Events {
+    shared: Shared,
+    colour: bool,
+    zone: TimeZone,
     /// The clock; a fixed one in tests.
-    pub(crate) now: fn() -> Timestamp,
+    now: fn() -> Timestamp,
 }
 
-impl Lines {
-    fn paint(&self, out: &mut String, colour: &str, text: &str) {
-        if self.colour {
-            // Writing to a `String` cannot fail.
-            let _ = write!(out, "\x1b[{colour}m{text}\x1b[0m");
-        } else {
-            out.push_str(text);
-        }
-    }
-
-    fn line(&self, level: Level, guest: bool, parts: &Parts) -> String {
-        let mut out = String::with_capacity(128);
-        let time = (self.now)().to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string();
-        self.paint(&mut out, DIM, &time);
-        out.push(' ');
-        self.paint(&mut out, level_colour(level), &format!("[{level}]"));
-        if guest {
-            let app = parts.fields.iter().find_map(|(name, value)| (*name == "app").then_some(value.as_str()));
-            out.push_str(" (");
-            escape::push_line(&mut out, app.unwrap_or("unknown app"));
-            out.push(')');
-        }
-        if !parts.message.is_empty() {
-            out.push(' ');
-            escape::push_block(&mut out, &parts.message, INDENT);
-        }
-        for (name, value) in &parts.fields {
-            if !guest || (*name != "app" && (*name != "workflow" || self.workflow)) {
-                out.push(' ');
-                self.paint(&mut out, DIM, &format!("{name}={}", quoted(value)));
-            }
-        }
-        out
+impl Events {
+    pub(super) fn new(shared: Shared) -> Self {
+        let colour = output::colour(&std::io::stderr());
+        Self { shared, colour, zone: TimeZone::system(), now: Timestamp::now }
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for Events
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut parts = Parts::default();
-        event.record(&mut parts);
-        let guest = event.metadata().target() == GUEST;
-        writeln!(writer, "{}", self.line(*event.metadata().level(), guest, &parts))
-    }
-}
-
-/// The message and the other fields of an event, in their order.
-#[derive(Default)]
-struct Parts {
-    message: String,
-    fields: Vec<(&'static str, String)>,
-}
-
-impl Parts {
-    fn add(&mut self, field: &Field, value: String) {
-        match field.name() {
-            "message" => self.message = value,
-            name => self.fields.push((name, value)),
-        }
-    }
-}
-
-impl Visit for Parts {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, value.to_owned());
-    }
-}
-
-/// A field's value on one line, in quotes if its end could not be told otherwise.
-fn quoted(value: &str) -> String {
-    let mut out = String::new();
-    let bare = !value.is_empty() && !value.contains([' ', '=', '"']);
-    if bare || value.starts_with('"') && value.ends_with('"') && value.len() > 1 {
-        escape::push_line(&mut out, value);
-        return out;
-    }
-    out.push('"');
-    escape::push_line(&mut out, &value.replace('"', "\\\""));
-    out.push('"');
-    out
-}
-
-fn level_colour(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "31",
-        Level::WARN => "33",
-        Level::INFO => "32",
-        Level::DEBUG => "34",
-        Level::TRACE => "35",
+        let line = match self.shared.format() {
+            LogFormat::Json => json::of_event((self.now)(), event),
+            LogFormat::Text => {
+                let workflow = self.shared.0.workflow.load(Ordering::Relaxed);
+                let time = (self.now)().to_zoned(self.zone.clone());
+                lines::Style { colour: self.colour, workflow }.of_event(&time, event)
+            }
+        };
+        writeln!(writer, "{line}")
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use tracing_subscriber::layer::SubscriberExt;
 
@@ -152,71 +124,23 @@ mod tests {
     }
 
     /// What is printed at 14:41:13 for the events of `act`.
-    fn printed(colour: bool, workflow: bool, act: impl FnOnce()) -> String {
-        let now = || Timestamp::from_second(52_873).expect("a time");
+    pub(in crate::cli::log) fn printed(format: LogFormat, colour: bool, workflow: bool, act: impl FnOnce()) -> String {
+        let now = || Timestamp::from_millisecond(52_873_042).expect("a time");
         let written = Written::default();
         let writer = written.clone();
-        let lines = Lines { colour, workflow, zone: TimeZone::UTC, now };
-        let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(move || writer.clone());
+        let events = Events { shared: Shared::new(format, workflow), colour, zone: TimeZone::UTC, now };
+        let layer = tracing_subscriber::fmt::layer().event_format(events).with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), act);
         let bytes = written.0.lock().expect("no test panics while it writes").clone();
         String::from_utf8(bytes).expect("text")
     }
 
-    fn guest(message: &str) -> String {
-        printed(false, false, || {
-            tracing::event!(target: "guest", Level::INFO, app = %"greeting", workflow = %"w-1", "{message}");
-        })
-    }
-
     #[test]
-    fn a_guest_line_names_its_app() {
-        assert_eq!(
-            guest(">>> Greeting to Mike recorded in the database!"),
-            "14:41:13 [INFO] (greeting) >>> Greeting to Mike recorded in the database!\n"
-        );
-    }
-
-    #[test]
-    fn the_workflow_is_shown_to_those_who_look_closely() {
-        let line = printed(false, true, || {
-            tracing::event!(target: "guest", Level::DEBUG, app = %"greeting", workflow = %"w-1", "hello");
-        });
-        assert_eq!(line, "14:41:13 [DEBUG] (greeting) hello workflow=w-1\n");
-    }
-
-    #[test]
-    fn a_host_line_shows_all_its_fields() {
-        let line = printed(false, false, || {
-            let reason = "no answer";
-            tracing::warn!(app = %"greeting", reason, tries = 3, path = ?"a b", empty = "", "the database is away");
-        });
-        assert_eq!(
-            line,
-            "14:41:13 [WARN] the database is away app=greeting reason=\"no answer\" tries=3 path=\"a b\" empty=\"\"\n"
-        );
-        assert_eq!(printed(false, false, || tracing::info!(answer = 42)), "14:41:13 [INFO] answer=42\n");
-    }
-
-    #[test]
-    fn a_guest_cannot_forge_a_line_of_the_host() {
-        assert_eq!(
-            guest("hello\n14:41:13 [ERROR] the database is gone\n"),
-            "14:41:13 [INFO] (greeting) hello\n                14:41:13 [ERROR] the database is gone\n"
-        );
-        assert_eq!(guest("hello\r14:41:13 [ERROR]"), "14:41:13 [INFO] (greeting) hello\\r14:41:13 [ERROR]\n");
-    }
-
-    #[test]
-    fn a_guest_cannot_reach_the_terminal() {
-        assert_eq!(guest("\x1b]0;owned\x07\x1b[2J"), "14:41:13 [INFO] (greeting) \\u{1b}]0;owned\\u{7}\\u{1b}[2J\n");
-        let line = printed(false, false, || tracing::info!(name = "a\x1b[1m\nb c", "seen"));
-        assert_eq!(line, "14:41:13 [INFO] seen name=\"a\\u{1b}[1m\\nb c\"\n");
-    }
-
-    #[test]
-    fn colour_goes_around_time_level_and_fields() {
-        let line = printed(true, false, || tracing::error!(code = 7, "no"));
-        assert_eq!(line, "\x1b[2m14:41:13\x1b[0m \x1b[31m[ERROR]\x1b[0m no \x1b[2mcode=7\x1b[0m\n");
+    fn the_format_can_change_while_the_log_runs() {
+        let shared = Shared::new(LogFormat::Text, false);
+        shared.clone().set_format(LogFormat::Json);
+        assert_eq!(shared.format(), LogFormat::Json);
+        shared.set_format(LogFormat::Text);
+        assert_eq!(shared.format(), LogFormat::Text);
     }
 }

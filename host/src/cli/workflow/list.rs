@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::open::Opened;
 use crate::cli::output;
-use crate::cli::table::{Table, local_time};
+use crate::cli::table::{Table, cut, local_time, optional, whole};
 use crate::database::{ListFilter, RunRow};
 use crate::workflow::{EpochMs, Status};
 
@@ -105,16 +105,31 @@ fn table(runs: &[RunRow]) -> String {
         [run.id.clone(), status, run.name.clone(), created, run.attempts.to_string(), executor]
     };
     if runs.windows(2).all(|pair| pair[0].app == pair[1].app) {
-        let mut table = Table::new(["ID", "STATUS", "NAME", "CREATED", "ATTEMPTS", "EXECUTOR"]);
+        let mut table = Table::new([
+            whole("ID"),
+            whole("STATUS"),
+            cut("NAME", 8),
+            optional("CREATED"),
+            optional("ATTEMPTS"),
+            optional("EXECUTOR"),
+        ]);
         runs.iter().for_each(|run| table.push(cells(run)));
-        return table.to_string();
+        return table.for_output();
     }
-    let mut table = Table::new(["ID", "APP", "STATUS", "NAME", "CREATED", "ATTEMPTS", "EXECUTOR"]);
+    let mut table = Table::new([
+        whole("ID"),
+        cut("APP", 8),
+        whole("STATUS"),
+        cut("NAME", 8),
+        optional("CREATED"),
+        optional("ATTEMPTS"),
+        optional("EXECUTOR"),
+    ]);
     for run in runs {
         let [id, status, name, created, attempts, executor] = cells(run);
         table.push([id, run.app.clone().unwrap_or_default(), status, name, created, attempts, executor]);
     }
-    table.to_string()
+    table.for_output()
 }
 
 #[cfg(test)]

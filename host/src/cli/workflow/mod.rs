@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::workflow::Code;
 
-/// Look at workflows, cancel and resume them
+/// List workflows, show one and its steps, cancel and resume
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   dbos-host workflow list --status PENDING

@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::open::Opened;
 use crate::cli::output;
-use crate::cli::table::{Table, local_time};
+use crate::cli::table::{Table, cut, local_time, optional, whole};
 use crate::workflow::WorkflowId;
 
 /// Show the recorded steps of a workflow, in their order
@@ -46,7 +46,7 @@ pub(crate) async fn execute(args: &StepsArgs) -> Result<Exit, Failure> {
         output::print(&super::pretty(&steps)?)?;
         return Ok(Exit::Success);
     }
-    let mut table = Table::new(["STEP", "NAME", "ENDED", "CHILD", "RESULT"]);
+    let mut table = Table::new([whole("STEP"), whole("NAME"), optional("ENDED"), optional("CHILD"), cut("RESULT", 16)]);
     for step in steps {
         let result = match (&step.error, &step.output) {
             (Some(error), _) => format!("error: {error}"),
@@ -58,6 +58,6 @@ pub(crate) async fn execute(args: &StepsArgs) -> Result<Exit, Failure> {
         let ended = step.completed_at.map(|at| local_time(at.0)).unwrap_or_default();
         table.push([step.step.to_string(), step.name, ended, step.child.unwrap_or_default(), format!("{shown}{more}")]);
     }
-    output::print(&table.to_string())?;
+    output::print(&table.for_output())?;
     Ok(Exit::Success)
 }
