@@ -237,7 +237,10 @@ impl HostBuilder {
             yaml.push_str(&lists.concat());
         }
         let path = self.folder.path().join("dbos-config.yaml");
-        fs::write(&path, yaml).expect("write the configuration");
+        // In one piece: a host that another command of the test has started may be reading it.
+        let new = tempfile::NamedTempFile::new_in(self.folder.path()).expect("a temporary file");
+        fs::write(new.path(), yaml).expect("write the configuration");
+        new.persist(&path).expect("put the configuration into its place");
         path
     }
 
