@@ -1,7 +1,6 @@
 //! From the process's arguments to its exit code.
 
 use std::ffi::OsString;
-use std::io;
 use std::process::ExitCode;
 
 use clap::{FromArgMatches, ValueEnum};
@@ -36,7 +35,7 @@ pub fn main() -> ExitCode {
     match start(arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            failure.report(log::format(), output::colour(&io::stderr()));
+            failure.report();
             failure.exit_code().into()
         }
     }

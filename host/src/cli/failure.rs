@@ -18,6 +18,7 @@ use std::io::{self, Write};
 use super::escape;
 use super::exit::Exit;
 use super::log::{self, LogFormat};
+use super::output;
 use crate::workflow::Code;
 
 /// What starts a line of advice in the text of an error.
@@ -73,14 +74,14 @@ impl Failure {
 
     /// Prints the failure to standard error, as the last line of the log if that is for programs. A closed standard error
     /// is nobody's problem any more.
-    pub(crate) fn report(&self, format: LogFormat, colour: bool) {
-        let text = match format {
+    pub(crate) fn report(&self) {
+        let text = match log::format() {
             LogFormat::Json => {
                 let code = self.error_code().as_str();
                 let said = self.to_string();
                 log::error_line(said.split_once(": ").map_or(said.as_str(), |(_, text)| text), code)
             }
-            LogFormat::Text if colour => format!("\x1b[1;31merror\x1b[0m{self}"),
+            LogFormat::Text if output::colour(&io::stderr()) => format!("\x1b[1;31merror\x1b[0m{self}"),
             LogFormat::Text => format!("error{self}"),
         };
         let _ = writeln!(io::stderr().lock(), "{text}");

@@ -2,14 +2,13 @@
 //! knows about each.
 
 use std::collections::HashSet;
-use std::io;
 
 use serde_json::json;
 
 use crate::cli::escape;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::cli::{log, output};
+use crate::cli::output;
 use crate::workflow::{Code, Status, WorkflowId};
 
 /// A workflow, and what became of it.
@@ -50,7 +49,7 @@ pub(super) fn report(verb: &str, changes: Vec<Change>, as_json: bool) -> Result<
     let mut failures: Vec<Failure> = changes.iter().filter_map(|change| change.failure(verb)).collect();
     let last = failures.pop();
     for failure in failures {
-        failure.report(log::format(), output::colour(&io::stderr()));
+        failure.report();
     }
     last.map_or(Ok(Exit::Success), Err)
 }
