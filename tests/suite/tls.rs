@@ -5,6 +5,7 @@ use std::process::Output;
 use std::sync::OnceLock;
 
 use dbos_host_tests::{Authority, Database, HostBuilder, TestPostgres};
+use serde_json::json;
 
 use crate::small_steps::{World, start};
 
@@ -166,6 +167,19 @@ async fn workflows_run_and_recover_over_tls_on_every_connection() {
     hold.release();
     world.check_write_tell_write("killed", 1).await;
     drop(host);
+}
+
+#[tokio::test]
+async fn a_statement_is_cancelled_over_tls() {
+    let server = Server::shared();
+    let database = server.postgres.fresh_database().await;
+    let options = format!("sslmode=verify-full&sslrootcert={}", server.authority.file().display());
+    let builder = HostBuilder::new("burglar").config("limits: { statement_ms: 700 }");
+    let host = builder.database_url(&server.url("postgres", "localhost", &database, &options)).start().await;
+    // Without the server's own limit, it is the host that asks for the end.
+    let statements = json!({ "statements": ["SET statement_timeout = 0", "SELECT pg_sleep(3600)"] });
+    let reply = host.run_workflow("burgle_together", "sleeps", &statements).await.unwrap();
+    assert_eq!(reply.json(), json!("57014: canceling statement due to user request"), "{reply:?}");
 }
 
 #[tokio::test]
