@@ -190,7 +190,8 @@ mod tests {
     #[test]
     fn flags_and_variables_are_in_the_reference() {
         let mut overriding = std::collections::BTreeSet::new();
-        for command in Arguments::command().get_subcommands() {
+        let grammar = Arguments::command();
+        for command in grammar.get_subcommands().chain([&grammar]) {
             for arg in command.get_arguments() {
                 if let (Some(flag), Some(variable)) = (arg.get_long(), arg.get_env()) {
                     overriding.insert((format!("--{flag}"), variable.to_string_lossy().into_owned()));

@@ -20,27 +20,26 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::{CancelToken, Client, Config, Connection, Error, NoTls, Socket};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::DatabaseError;
 use super::guest_wire::Bounded;
-use super::tls;
+use super::tls::{self, Tls};
 use super::url::DatabaseUrl;
 
 /// Opens connections whose streams are bounded (lifetime: the app).
-pub(super) struct BoundedConnect(MakeRustlsConnect);
+pub(super) struct BoundedConnect(Tls);
 
 impl BoundedConnect {
     /// For connections to this database.
     pub(super) fn to(url: &DatabaseUrl) -> Self {
-        Self(url.connector())
+        Self(url.tls().clone())
     }
 
     /// With TLS, or not at all.
     async fn encrypted(&self, config: &Config) -> Result<(Client, JoinHandle<()>), Error> {
         let mut config = config.clone();
         config.ssl_mode(SslMode::Require);
-        let (client, connection) = config.connect(Encrypted(self.0.clone())).await?;
+        let (client, connection) = config.connect(Encrypted(self.0.connector())).await?;
         Ok((client, drive(connection)))
     }
 }
@@ -69,7 +68,10 @@ impl Connect for BoundedConnect {
                 SslMode::Disable => plain(&config).await,
                 // As the driver has it: without TLS only where the server says that it has none.
                 SslMode::Prefer => match self.encrypted(&config).await {
-                    Err(error) if tls::is_not_offered(&error) => plain(&config).await,
+                    Err(error) if tls::is_not_offered(&error) => {
+                        self.0.note_none();
+                        plain(&config).await
+                    }
                     other => other,
                 },
                 _ => self.encrypted(&config).await,
@@ -88,17 +90,14 @@ async fn plain(config: &Config) -> Result<(Client, JoinHandle<()>), Error> {
 /// Asks the server to end what runs on a connection of [`BoundedConnect`].
 pub(super) async fn cancel(url: &DatabaseUrl, token: &CancelToken) {
     let config = url.config();
-    let encrypted = || token.cancel_query(Encrypted(url.connector()));
     let asked = match (unix_socket(config), config.get_ssl_mode()) {
         (Some(socket), _) => match UnixStream::connect(socket).await {
             Ok(stream) => token.cancel_query_raw(stream, NoTls).await,
             Err(error) => return tracing::debug!("a statement could not be cancelled: {error}"),
         },
         (None, SslMode::Disable) => token.cancel_query(Plain).await,
-        // The token knows how its connection was opened, but not by which of the two connectors: the wrong one fails in
-        // its first message.
-        (None, SslMode::Prefer) => encrypted().or_else(|_| token.cancel_query(Plain)).await,
-        (None, _) => encrypted().await,
+        (None, SslMode::Prefer) if url.tls().has_none() => token.cancel_query(Plain).await,
+        (None, _) => token.cancel_query(Encrypted(url.tls().connector())).await,
     };
     if let Err(error) = asked {
         tracing::debug!(error = %DatabaseError::from(error), "a statement could not be cancelled");

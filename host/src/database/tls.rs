@@ -10,6 +10,8 @@ mod connector;
 mod explain;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio_postgres::config::{Host, SslMode, SslNegotiation};
@@ -165,6 +167,8 @@ impl Plan {
 pub(super) struct Tls {
     plan: Plan,
     connector: MakeRustlsConnect,
+    /// With `prefer`: the server has said that it has no TLS.
+    has_none: Arc<AtomicBool>,
 }
 
 impl Tls {
@@ -172,7 +176,7 @@ impl Tls {
     pub(super) fn none(config: &mut tokio_postgres::Config) -> Self {
         config.ssl_mode(SslMode::Disable);
         let connector = connector::make(&Plan::DEFAULT, false).expect("without certificates there is nothing to fail");
-        Self { plan: Plan::DEFAULT, connector }
+        Self { plan: Plan::DEFAULT, connector, has_none: Arc::default() }
     }
 
     /// What the connection string asks for. `config` is what the driver made of the rest of it; its mode is set here.
@@ -191,12 +195,22 @@ impl Tls {
         if direct && matches!(plan.mode, Mode::Disable | Mode::Prefer) {
             return Err(TlsError::DirectNeedsTls);
         }
-        Ok(Self { connector: connector::make(&plan, direct)?, plan })
+        Ok(Self { connector: connector::make(&plan, direct)?, plan, has_none: Arc::default() })
     }
 
     /// For the driver.
     pub(super) fn connector(&self) -> MakeRustlsConnect {
         self.connector.clone()
+    }
+
+    /// The server has answered that it has no TLS.
+    pub(super) fn note_none(&self) {
+        self.has_none.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has, so that what is said to it may be said in the open.
+    pub(super) fn has_none(&self) -> bool {
+        self.has_none.load(Ordering::SeqCst)
     }
 
     /// The options for a connection string that another program is given, with `?` before them; empty for the defaults.

@@ -9,7 +9,6 @@ use deadpool_postgres::{Manager, ManagerConfig};
 use percent_encoding::utf8_percent_encode;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connection_string::Split;
 use super::error::DatabaseError;
@@ -143,8 +142,8 @@ impl DatabaseUrl {
     }
 
     /// What does TLS where the connection string asks for it.
-    pub(super) fn connector(&self) -> MakeRustlsConnect {
-        self.tls.connector()
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
     }
 }
 

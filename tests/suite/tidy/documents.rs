@@ -168,7 +168,7 @@ fn limits_are_kept_where_and_tested_as_the_page_says() {
         };
         // That a constant is where its link leads is looked at for all links.
         let named = place.trim_matches('`');
-        if !place.starts_with("[`") && !keys.contains(&format!("single(\"{named}\"")) {
+        if !place.starts_with("[`") && !keys.contains(&format!("\"{named}\",")) {
             found.push(format!("{what}: there is no key `{named}`"));
         }
         let exists = |test: &str| {

@@ -158,7 +158,7 @@ pub(crate) const KEYS: &[Key] = &[
     single("limits.handler_ms", "60000", "how long a handler may take, in milliseconds"),
     single("limits.transaction_ms", "60000", "how long one run of a transaction's body may take, in milliseconds"),
     single("limits.statement_ms", "30000", "how long one statement of a transaction may take, in milliseconds"),
-    single("limits.steps_per_run", "10000", "recorded steps of one run of a workflow"),
+    single("limits.steps_per_run", "50000", "recorded steps of one run of a workflow"),
     single("limits.log_kib_per_second", "256", "how much an app may print in a second, in kibibytes"),
 ];
 

@@ -68,9 +68,10 @@ const TRANSACTION_MS: Limit = Limit { key: "limits.transaction_ms", default: 60_
 /// Half of what a whole transaction has, so that a statement that hangs fails by itself, with its own error.
 const STATEMENT_MS: Limit = Limit { key: "limits.statement_ms", default: 30_000, range: 1..=86_400_000 };
 
-/// A replay reads all records of a run and runs past each: 10,000 take it some hundred milliseconds. A million would take
-/// a minute at each restart, and memory accordingly.
-const STEPS_PER_RUN: Limit = Limit { key: "limits.steps_per_run", default: 10_000, range: 1..=1_000_000 };
+/// A replay reads all records of a run and runs past each: 50,000 take it less than a second, and no run that a person still
+/// understands has more (Temporal ends a run at 51,200 events). A million would take a minute at each restart, and memory
+/// accordingly.
+const STEPS_PER_RUN: Limit = Limit { key: "limits.steps_per_run", default: 50_000, range: 1..=1_000_000 };
 
 /// A busy app prints some hundred lines a second. 256 KiB are more than two thousand, and fill a disk of 100 GB in more
 /// than four days, long after somebody has noticed.

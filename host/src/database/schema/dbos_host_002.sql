@@ -19,14 +19,20 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_owner text;
+    v_status text;
 BEGIN
+    -- The row is looked for by its key alone and compared afterwards: a condition on the status would let the planner use
+    -- the index of what is PENDING, which has every sleeper.
+    --
     -- The lock, not the comparison alone, keeps a zombie out: under REPEATABLE READ and SERIALIZABLE an unlocked read
     -- sees the old owner for as long as the transaction lasts, and would commit after another host took the run.
-    PERFORM 1 FROM dbos.workflow_status
-      WHERE workflow_uuid = p_workflow_uuid AND owner_xid = p_owner AND status = 'PENDING'
+    SELECT owner_xid, status INTO v_owner, v_status FROM dbos.workflow_status
+      WHERE workflow_uuid = p_workflow_uuid
       FOR NO KEY UPDATE;
     -- It must raise: the COMMIT behind it is on its way already, and only an aborted transaction makes it a rollback.
-    IF NOT FOUND THEN
+    IF v_owner IS DISTINCT FROM p_owner OR v_status IS DISTINCT FROM 'PENDING' OR p_owner IS NULL THEN
         RAISE EXCEPTION 'this host does not own the workflow' USING ERRCODE = 'DH001';
     END IF;
     INSERT INTO dbos.operation_outputs
