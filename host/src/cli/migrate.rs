@@ -12,7 +12,7 @@ use super::open::Opened;
 use super::output;
 use crate::database::GuestLogin;
 
-/// Create or update the system tables, and each app's role and tables
+/// Create or update the system tables and those of the apps
 #[derive(Debug, Args)]
 #[command(after_help = "Applies the files `migrations/*.sql` in the order of their names, each once and in a \
 transaction, then runs the commands under `database.migrate` of the configuration.

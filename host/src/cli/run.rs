@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// lease. Both are courtesies. Together with the grace it is less than the ten seconds after which `docker stop` kills.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Serve an app or several, and take up the workflows that an earlier run left
+/// Serve the app or apps, and take up what an earlier run left
 #[derive(Debug, Args)]
 #[command(
     after_help = "A component that this database has not seen is deployed: new workflows start on it. Workflows \
