@@ -7,7 +7,8 @@ use serde_json::json;
 async fn started() -> Host {
     let database = TestPostgres::shared().fresh_database().await;
     // Allowing everything, so that what is refused is refused because of the phase.
-    HostBuilder::new("wrong_phase").database(&database).guest_env("SETTING", "set").allow("*").start().await
+    let builder = HostBuilder::new("wrong_phase").database(&database).guest_env("SETTING", "set");
+    builder.allow("*").allow("http://127.0.0.1:1").start().await
 }
 
 /// What a call in this phase came to.

@@ -26,9 +26,11 @@ pub(super) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').
 /// What the connection string asks for cannot be had, or contradicts itself.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// `sslmode` has a value that is not known.
-    #[error("`sslmode` is `{0}`\n  hint: use `disable`, `prefer`, `require`, `verify-ca` or `verify-full`")]
-    UnknownMode(String),
+    /// `sslmode` has a value that is not known. It is not repeated: in a URL it may be the rest of a password.
+    #[error(
+        "`sslmode` has a value that is not known\n  hint: use `disable`, `prefer`, `require`, `verify-ca` or `verify-full`"
+    )]
+    UnknownMode,
     /// An authority is given and would not be asked.
     #[error(
         "`sslrootcert` has no effect with `sslmode={0}`\n  hint: use `sslmode=verify-full`, or leave `sslrootcert` out"
@@ -120,12 +122,7 @@ impl Plan {
     fn read(split: &Split) -> Result<Self, TlsError> {
         let given = match split.option("sslmode") {
             None => None,
-            Some(word) => Some(
-                Mode::ALL
-                    .into_iter()
-                    .find(|mode| mode.word() == word)
-                    .ok_or_else(|| TlsError::UnknownMode(word.to_owned()))?,
-            ),
+            Some(word) => Some(Mode::ALL.into_iter().find(|mode| mode.word() == word).ok_or(TlsError::UnknownMode)?),
         };
         let absolute = |path: &str| std::path::absolute(path).unwrap_or_else(|_| path.into());
         let authorities = split.option("sslrootcert").map(|text| match text {

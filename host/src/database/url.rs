@@ -240,7 +240,7 @@ mod tests {
         let url = DatabaseUrl::parse("postgres://h:1/d?sslmode=require").unwrap();
         assert_eq!(url.with_login("app", "p").to_url_for(None), "postgresql://app:p@h:1/d?sslmode=require");
         let error = DatabaseUrl::parse("postgres://u:s3cret@h/d?sslmode=strict").unwrap_err().to_string();
-        assert!(error.contains("`sslmode` is `strict`") && !error.contains("s3cret"), "{error}");
+        assert!(error.contains("`sslmode` has a value") && !error.contains("s3cret"), "{error}");
     }
 
     #[test]

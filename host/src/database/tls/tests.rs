@@ -39,7 +39,7 @@ fn modes_and_authorities() {
 #[test]
 fn what_would_not_be_checked_is_refused() {
     for (text, because) in [
-        ("sslmode=allow", "`sslmode` is `allow`"),
+        ("sslmode=allow", "`sslmode` has a value that is not known"),
         ("sslmode=verify_full", "`verify-full`"),
         ("sslmode=prefer&sslrootcert=/ca.pem", "no effect with `sslmode=prefer`"),
         ("sslmode=disable&sslrootcert=/ca.pem", "no effect with `sslmode=disable`"),
