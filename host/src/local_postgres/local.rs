@@ -85,7 +85,7 @@ impl LocalPostgres {
     pub async fn stop(self) -> Result<(), LocalPostgresError> {
         let lock = StartLock::take(&self.place.beside("lock")).await?;
         if !self.is_alone(&lock)? {
-            tracing::info!("leaving the local Postgres running: another host uses it");
+            tracing::debug!("leaving the local Postgres running: another host uses it");
             return Ok(());
         }
         tracing::info!("stopping the local Postgres");

@@ -14,7 +14,7 @@ fn greeting(name: &str, earlier: i64) -> String {
     match earlier {
         0 => format!("Welcome, {name}!"),
         1 => format!("Welcome back, {name}!"),
-        times => format!("Welcome back for the {times}th time, {name}!"),
+        times => format!("Welcome back, {name}! This is visit number {}.", times + 1),
     }
 }
 
@@ -61,6 +61,6 @@ mod tests {
     fn visitors_are_counted() {
         assert_eq!(greeting("Ann", 0), "Welcome, Ann!");
         assert_eq!(greeting("Ann", 1), "Welcome back, Ann!");
-        assert_eq!(greeting("Ann", 4), "Welcome back for the 4th time, Ann!");
+        assert_eq!(greeting("Ann", 4), "Welcome back, Ann! This is visit number 5.");
     }
 }
