@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Each attack is stopped by one of these soon.
-const LIMITS: &str = "limits: { processor_ms: 300, memory_mib: 64 }";
+const LIMITS: &str = "limits: { processor_ms: 300, memory_mib: 64, statement_ms: 300 }";
 
 /// Requests of one measurement: the p99 is the second slowest of them.
 const REQUESTS: usize = 150;
@@ -93,6 +93,21 @@ async fn of_deep_recursion() {
 #[tokio::test]
 async fn of_a_flood_of_lines() {
     hardly_noticed("printing").await;
+}
+
+#[tokio::test]
+async fn of_sql_that_sleeps() {
+    hardly_noticed("sleeping-sql").await;
+}
+
+#[tokio::test]
+async fn of_sql_that_waits_for_locks() {
+    hardly_noticed("locking-sql").await;
+}
+
+#[tokio::test]
+async fn of_sql_with_too_large_a_result() {
+    hardly_noticed("large-sql").await;
 }
 
 #[tokio::test]

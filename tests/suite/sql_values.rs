@@ -34,6 +34,19 @@ async fn sent(host: &Host, cases: &[(String, Value)]) -> Vec<Value> {
     back
 }
 
+/// A value as a text that is the same for equal values only: as numbers, 0.0 and -0.0 would be equal. A float4 between two
+/// shortest texts of one length has both of them, so it is told by its bits.
+fn exactly(ty: &str, value: &Value) -> String {
+    match value {
+        Value::Array(values) => values.iter().map(|value| exactly(ty, value) + ",").collect(),
+        Value::Number(number) if ty.starts_with("float4") => {
+            let float: f32 = number.to_string().parse().expect("a number is a float");
+            format!("{:08x}", float.to_bits())
+        }
+        other => other.to_string(),
+    }
+}
+
 #[tokio::test]
 async fn random_values_of_each_type_come_back_equal() {
     let (_database, host) = started().await;
@@ -41,8 +54,7 @@ async fn random_values_of_each_type_come_back_equal() {
     for _ in 0..VALUES {
         let cases: Vec<(String, Value)> = SAMPLES.iter().flat_map(|sample| shapes(sample, &mut random)).collect();
         for ((ty, value), back) in cases.iter().zip(sent(&host, &cases).await) {
-            // By their texts: as values, 0.0 and -0.0 are equal.
-            assert_eq!(back.to_string(), value.to_string(), "{ty}");
+            assert_eq!(exactly(ty, &back), exactly(ty, value), "{ty}: {back} came back for {value}");
         }
     }
     let domain = ("pair[]".to_owned(), json!([[1, 2], [3], null]));

@@ -22,6 +22,9 @@ use crate::{guests, postgres, python, shell};
 /// The package with the integration tests: it needs programs, guests and Python.
 const INTEGRATION: &str = "dbos-host-tests";
 
+/// Tests that compare times. Beside others they would measure those.
+const MEASUREMENTS: &str = "neighbours::";
+
 /// Named fail points, and a clock that tests can move.
 const FAILPOINTS: &str = "dbos-host/failpoints";
 
@@ -80,14 +83,19 @@ fn integration(project: &Project, report: &mut Report, guests: &Path, filter: &[
         postgres::ensure()?;
         Ok((tested_programs(project)?, python::ensure(project)?))
     })?;
-    report.step("integration tests", || {
+    let suite = |arguments: &[&str]| {
         let mut test = project.cargo("test");
-        test.args(["--package", INTEGRATION, "--"]).args(filter);
+        test.args(["--package", INTEGRATION, "--"]).args(arguments);
         test.env("DBOS_HOST_BIN", programs.join("dbos-host")).env("GUESTBOOK_BIN", programs.join("guestbook"));
-        test.env("DBOS_HOST_GUESTS", guests).env("DBOS_PYTHON", python);
+        test.env("DBOS_HOST_GUESTS", guests).env("DBOS_PYTHON", &python);
         test.env("DBOS_HOST_GUEST_TARGET", guests::target(project));
         shell::run(&mut test)
-    })
+    };
+    if !filter.is_empty() {
+        return report.step("integration tests", || suite(filter));
+    }
+    report.step("integration tests", || suite(&["--skip", MEASUREMENTS]))?;
+    report.step("measurements, one at a time", || suite(&[MEASUREMENTS, "--test-threads", "1"]))
 }
 
 /// Builds the programs with fail points and copies them: in the target folder, any other build would replace them by

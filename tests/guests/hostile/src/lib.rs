@@ -29,6 +29,15 @@ fn misbehave(how: &str) -> Result<String> {
                 timers.push(wasip2::clocks::monotonic_clock::subscribe_duration(1_000_000_000));
             }
         }
+        "sleeping-sql" => sql::execute("SELECT pg_sleep(3600)", params![]).map(|_| String::new()),
+        "locking-sql" => {
+            sql::execute("SELECT pg_advisory_xact_lock(1)", params![])?;
+            sql::execute("SELECT pg_sleep(3600)", params![]).map(|_| String::new())
+        }
+        "large-sql" => {
+            let rows = "SELECT repeat('x', 10000) AS x FROM generate_series(1, 100000)";
+            sql::query::<dbos_guest::serde_json::Value>(rows, params![]).map(|rows| rows.len().to_string())
+        }
         "large frames" => Ok(recurse_with_large_frames(black_box(DEEP)).to_string()),
         _ => bail!("there is no such way: `{how}`"),
     }
@@ -83,7 +92,7 @@ fn calls_bad_communicator(how: &str) -> Result<String> {
 
 #[get("/bad/{how}")]
 fn bad_handler(how: &str) -> Result<String> {
-    misbehave(how)
+    if how.ends_with("-sql") { bad_transaction(how) } else { misbehave(how) }
 }
 
 /// The neighbour: a page with something from the database.
