@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::services::{Program, Services, StepCall};
-use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket};
+use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket, WORKFLOW_EXISTS};
 use crate::failpoint;
 use crate::workflow::{
     Arguments, ArgumentsError, Budget, Code, EpochMs, Failure, History, JsonError, Operation, OperationDigest,
@@ -265,8 +265,9 @@ impl Gate {
         new.trace = self.trace;
         let created_at = new.created_at;
         match self.services.start_child(new).await {
-            // There is a run under the chosen id already: this is the handle of the first one.
-            Ok(Landed::Refused(_)) => {}
+            // There is a run under the chosen id already: this is the handle of the first one. Any other refusal has
+            // written nothing, not even the record.
+            Ok(Landed::Refused(failure)) if failure.code == Some(WORKFLOW_EXISTS.as_str().into()) => {}
             other => check(other)?,
         }
         self.time.deliver(created_at);
