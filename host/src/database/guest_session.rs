@@ -7,6 +7,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -79,6 +80,7 @@ impl GuestPool {
             first_failure: None,
             doomed: None,
             spoiled: false,
+            cancelled: AtomicBool::new(false),
             savepoints: Vec::new(),
             cursors: Cursors::default(),
         })
@@ -104,6 +106,9 @@ pub struct GuestSession {
     doomed: Option<Severity>,
     /// The guest upset the driver's view of the session, so the connection must not serve anybody else.
     spoiled: bool,
+    /// The server was asked to cancel. The request goes its own way and may come late, so whatever runs on this connection
+    /// next could be what it ends: that must not be somebody else's statement.
+    cancelled: AtomicBool,
     /// For each open savepoint, the failure that had happened before it: rolling back to it restores that state.
     savepoints: Vec<Option<SqlFailure>>,
     pub(super) cursors: Cursors,
@@ -160,8 +165,13 @@ impl GuestSession {
         if let Ok(ended) = tokio::time::timeout(self.patience.of_statement(), &mut statement).await {
             return ended;
         }
-        guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
+        self.cancel().await;
         tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or(Err(Failed::Stuck))
+    }
+
+    async fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
     }
 
     async fn try_query(&self, sql: &str, parameters: &str) -> Result<String, Failed> {
@@ -309,13 +319,13 @@ impl GuestSession {
                 Ok(end) => end,
                 // A deferred trigger of the guest, most likely. Whether the commit lands is up to the cancellation.
                 Err(_) => {
-                    guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
+                    self.cancel().await;
                     tokio::time::timeout(AFTER_CANCEL, &mut flight).await.unwrap_or(SessionEnd::ConnectionLost)
                 }
             }
         };
         // After any of these the server has left the transaction, so the connection can serve the next one.
-        let spoiled = self.spoiled
+        let spoiled = self.is_spoiled()
             || match &end {
                 SessionEnd::Failed(failure) => failure.spoils_session(),
                 // Whatever the trouble is, another connection may have less of it.
@@ -328,13 +338,17 @@ impl GuestSession {
         end
     }
 
+    fn is_spoiled(&self) -> bool {
+        self.spoiled || self.cancelled.load(Ordering::SeqCst)
+    }
+
     /// Undoes everything. A connection that does not answer is closed, which undoes everything too.
     pub async fn rollback(mut self) {
         if self.stuck.is_some() {
             return;
         }
         let rolled_back = tokio::time::timeout(AFTER_CANCEL, self.client().batch_execute("ROLLBACK")).await;
-        if matches!(rolled_back, Ok(Ok(()))) && !self.spoiled {
+        if matches!(rolled_back, Ok(Ok(()))) && !self.is_spoiled() {
             self.client = None;
         }
     }
