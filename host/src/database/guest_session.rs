@@ -15,6 +15,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Statement;
 
 use super::app_role::GuestLogin;
+use super::connection::Database;
 use super::error::DatabaseError;
 use super::guest_connect::{self, BoundedConnect};
 use super::guest_cursor::Cursors;
@@ -33,13 +34,19 @@ pub struct GuestPool {
     pool: Pool,
     url: Arc<DatabaseUrl>,
     patience: Patience,
+    host: Database,
 }
 
 impl GuestPool {
     /// A pool of at most `size` connections; they are opened when they are needed. A statement may take as long as
-    /// `statement`, a whole transaction as long as `transaction`.
+    /// `statement`, a whole transaction as long as `transaction`. `host` ends what the login itself can end no more.
     #[must_use]
-    pub fn new(login: &GuestLogin, size: usize, statement: Duration, transaction: Duration) -> Self {
+    pub fn new(
+        login: &GuestLogin,
+        size: usize,
+        (statement, transaction): (Duration, Duration),
+        host: Database,
+    ) -> Self {
         // `Clean` resets a session before it is used again: settings, temporary tables, cursors, advisory locks. What one
         // guest left behind must not travel to the next.
         let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
@@ -47,7 +54,7 @@ impl GuestPool {
         let manager = Manager::from_connect(url.config().clone(), BoundedConnect::to(&url), config);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build();
         let pool = pool.expect("a pool without time-outs needs nothing that could be missing");
-        Self { pool, url, patience: Patience { statement, transaction } }
+        Self { pool, url, patience: Patience { statement, transaction }, host }
     }
 
     /// Opens a transaction.
@@ -76,6 +83,7 @@ impl GuestPool {
             url: Arc::clone(&self.url),
             backend: Backend::of(&begun),
             patience: self.patience,
+            host: self.host.clone(),
             stuck: None,
             first_failure: None,
             doomed: None,
@@ -100,6 +108,7 @@ pub struct GuestSession {
     url: Arc<DatabaseUrl>,
     backend: Option<Backend>,
     patience: Patience,
+    host: Database,
     /// A statement that did not end when it was cancelled.
     stuck: Option<SqlFailure>,
     first_failure: Option<SqlFailure>,
@@ -363,7 +372,8 @@ impl Drop for GuestSession {
         let token = client.cancel_token();
         drop(client);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(guest_patience::end(token, Arc::clone(&self.url), self.backend.take()));
+            let (url, host) = (Arc::clone(&self.url), self.host.clone());
+            runtime.spawn(guest_patience::end(token, url, self.backend.take(), host));
         }
     }
 }
