@@ -163,6 +163,35 @@ async fn what_a_killed_host_left_of_each_app_goes_on() {
     assert_eq!(database.wait_for_end("b").await.status, "SUCCESS");
 }
 
+/// The executor that had the run lives and does not serve its app any more, so nobody waits for its end.
+#[tokio::test]
+async fn what_an_app_left_at_a_host_that_lives_goes_on_at_the_one_that_serves_it() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let gate = dbos_host_tests::Gate::closed();
+    let held = gate.clone();
+    let outside =
+        dbos_host_tests::Outside::answering(move |_, _| dbos_host_tests::Answer::json(&json!("ok")).held_by(&held))
+            .await;
+    let app = |name: &str, guest: &str| {
+        format!(
+            "  {name}:\n    wasm: {}\n    env: {{OUTSIDE_URL: '{u}'}}\n    outbound: {{allow: ['{u}']}}\n",
+            path(guest),
+            u = outside.url()
+        )
+    };
+    let both = configured(&database, &format!("apps:\n{}{}", app("one", "starts"), app("two", "retries")));
+    let mut host = both.executor("first").start().await;
+    host.start_workflow("asks", "b", &json!({ "how": "once" })).await;
+    outside.wait_for(1).await;
+    host.kill9().await;
+    gate.open();
+    let one = configured(&database, &format!("apps:\n{}", app("one", "starts"))).executor("first");
+    let _first = one.start().await;
+    let two = configured(&database, &format!("apps:\n{}", app("two", "retries"))).executor("second");
+    let _second = two.start().await;
+    assert_eq!(database.wait_for_end("b").await.status, "SUCCESS");
+}
+
 #[tokio::test]
 async fn apps_with_a_workflow_of_one_name_are_not_served_together() {
     let database = TestPostgres::shared().fresh_database().await;

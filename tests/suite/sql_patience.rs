@@ -86,6 +86,31 @@ async fn a_statement_that_outlives_its_cancellation_is_ended_with_its_process() 
     assert!(step.error.is_some(), "it is the step's failure, and it was run once: {step:?}");
 }
 
+/// The process is found again whatever the role has as its way to write numbers.
+#[tokio::test]
+async fn a_role_that_writes_short_numbers_does_not_hide_its_processes() {
+    let (database, host) = started(NARROW_STATEMENT).await;
+    let short = "ALTER ROLE CURRENT_USER SET extra_float_digits = -15";
+    assert_eq!(together(&host, "short", &[short]).await, "committed");
+    // The first one ends the session that is older than the setting.
+    for run in ["deaf", "deaf again"] {
+        let told = together(&host, run, &["SET statement_timeout = 0", DEAF]).await;
+        assert!(told.starts_with("statement_timeout: "), "{told}");
+        nothing_goes_on(&database).await;
+    }
+}
+
+/// Nor is it safe behind a password that the host does not know.
+#[tokio::test]
+async fn a_role_that_has_locked_its_host_out_keeps_no_process() {
+    let (database, host) = started(NARROW_STATEMENT).await;
+    assert_eq!(together(&host, "locks out", &["ALTER ROLE CURRENT_USER PASSWORD 'x'"]).await, "committed");
+    // In the session that is there already.
+    let told = together(&host, "deaf", &["SET statement_timeout = 0", DEAF]).await;
+    assert!(told.starts_with("statement_timeout: "), "{told}");
+    nothing_goes_on(&database).await;
+}
+
 #[tokio::test]
 async fn a_table_that_a_guest_locks_is_free_again() {
     let (database, host) = started(NARROW).await;

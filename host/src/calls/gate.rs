@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::services::{Program, Services, StepCall};
-use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket};
+use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket, WORKFLOW_EXISTS};
 use crate::failpoint;
 use crate::workflow::{
     Arguments, ArgumentsError, Budget, Code, EpochMs, Failure, History, JsonError, Operation, OperationDigest,
@@ -119,6 +119,7 @@ impl Gate {
 
     /// Sends a record on its way; it is settled before anything else leaves the instance.
     async fn record(&mut self, record: NewRecord) -> Result<(), Interrupt> {
+        self.budget.recorded(&record.result);
         let entry = Entry::Record(Box::new(record));
         let ticket = self.services.journal().append(entry).await.map_err(|_| Interrupt::ShuttingDown)?;
         self.open.push(ticket);
@@ -162,8 +163,9 @@ impl Gate {
         let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace };
         let end = self.services.run_step(call).await?;
         failpoint::hit("gate.after_effect").await;
-        self.budget.recorded(&end.result);
-        if !end.is_recorded {
+        if end.is_recorded {
+            self.budget.recorded(&end.result);
+        } else {
             let mut record = self.new_record(number, &operation, end.result.clone());
             (record.started_at, record.completed_at) = (end.started_at, end.completed_at);
             self.record(record).await?;
@@ -261,12 +263,14 @@ impl Gate {
         let mut new = self.services.new_run(&self.program, child.clone(), name, arguments);
         let mut record = self.new_record(number, &operation, RecordedResult::Output("null".into()));
         (record.started_at, record.completed_at) = (new.created_at, new.created_at);
+        self.budget.recorded(&record.result);
         new.parent = Some(record);
         new.trace = self.trace;
         let created_at = new.created_at;
         match self.services.start_child(new).await {
-            // There is a run under the chosen id already: this is the handle of the first one.
-            Ok(Landed::Refused(_)) => {}
+            // There is a run under the chosen id already: this is the handle of the first one. Any other refusal has
+            // written nothing, not even the record.
+            Ok(Landed::Refused(failure)) if failure.code == Some(WORKFLOW_EXISTS.as_str().into()) => {}
             other => check(other)?,
         }
         self.time.deliver(created_at);
@@ -308,7 +312,6 @@ impl Gate {
             None => RecordedResult::Failed(no_such_workflow(id)),
         };
         let mut record = self.new_record(number, &operation, result.clone());
-        self.budget.recorded(&result);
         record.child = Some(child);
         record.started_at = started_at;
         let completed_at = record.completed_at;

@@ -173,7 +173,8 @@ async fn put_one_together(
         Outbound::to(config.outbound.clone()).map_err(|error| Failure::to("prepare outgoing HTTP").because(error))?;
     let env = config.env.iter().map(|(key, value)| (key.clone(), value.expose().to_owned())).collect();
     let connections = usize::try_from(connections).unwrap_or(1);
-    let sql = GuestPool::new(&login, connections, limits.statement, limits.transaction);
+    let patience = (limits.statement, limits.transaction);
+    let sql = GuestPool::new(&login, connections, patience, opened.database.clone());
     let log_bytes_per_second = limits.log_bytes_per_second;
     Ok(App::new(AppSettings { name: name.clone(), env, outbound, sql, log_bytes_per_second }, current))
 }

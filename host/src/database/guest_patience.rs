@@ -7,13 +7,14 @@
 //! that too (a block of PL/pgSQL can catch it), the end of the connection and of the server's process behind it.
 //!
 //! That process belongs to the guest's own login, which may end its own processes and nobody else's. So another connection
-//! of this login does it; it names process and transaction, since the numbers of processes come again.
+//! of this login does it, or the host's own login where the guest has locked its role out; it names process and transaction, since the numbers of processes come again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::{CancelToken, SimpleQueryMessage};
 
+use super::connection::Database;
 use super::error::DatabaseError;
 use super::guest_connect;
 use super::url::DatabaseUrl;
@@ -46,8 +47,9 @@ pub(super) struct Patience {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Backend {
     pid: i32,
-    /// In seconds, as the server writes them.
-    began: String,
+    /// In microseconds: a whole number, whose text does not depend on settings. A guest's role may have `extra_float_digits`
+    /// so that seconds lose their fractions on the way, and then no process would be found under them.
+    began: i64,
 }
 
 impl Patience {
@@ -55,7 +57,8 @@ impl Patience {
     pub(super) fn settings(self) -> String {
         let (statement, idle) = (self.statement.as_millis(), self.transaction.saturating_add(IDLE).as_millis());
         format!(
-            "SELECT pg_catalog.pg_backend_pid(), pg_catalog.date_part('epoch', pg_catalog.now()),
+            "SELECT pg_catalog.pg_backend_pid(),
+                pg_catalog.int8(pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8),
                 pg_catalog.set_config('statement_timeout', '{statement}', true),
                 pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle}', true)"
         )
@@ -79,10 +82,7 @@ impl Backend {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         })?;
-        let began = row.try_get(1).ok()??;
-        // It becomes part of a statement, and it came over a session whose settings the guest's role may have.
-        let is_number = began.parse::<f64>().is_ok_and(f64::is_finite);
-        Some(Self { pid: row.try_get(0).ok()??.parse().ok()?, began: is_number.then(|| began.to_owned())? })
+        Some(Self { pid: row.try_get(0).ok()??.parse().ok()?, began: row.try_get(1).ok()??.parse().ok()? })
     }
 
     /// The statement that ends the process if it is still in that transaction.
@@ -90,25 +90,33 @@ impl Backend {
         format!(
             "SET search_path = pg_catalog; SET statement_timeout = 0; \
              SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE pid = {} AND date_part('epoch', xact_start) = '{}'::float8",
+             WHERE pid = {} AND int8(date_part('epoch', xact_start) * 1000000::float8) = {}",
             self.pid, self.began
         )
     }
 }
 
 /// Sees to it that a session whose connection was closed ends on the server too, with its locks.
-pub(super) async fn end(token: CancelToken, url: Arc<DatabaseUrl>, backend: Option<Backend>) {
+pub(super) async fn end(token: CancelToken, url: Arc<DatabaseUrl>, backend: Option<Backend>, host: Database) {
     let ending = async {
         guest_connect::cancel(&url, &token).await;
         match backend {
-            Some(backend) => url.connect().await?.batch_execute(&backend.termination()).await,
-            None => Ok(()),
+            Some(backend) => {
+                let ended = async { url.connect().await?.batch_execute(&backend.termination()).await };
+                if let Err(error) = ended.await {
+                    // The guest may have changed the password of its role. A session that goes on in its commit keeps the
+                    // lock of a run's row, for which the journal of all runs has to wait.
+                    tracing::debug!(error = %DatabaseError::from(error), "the host's own login ends a transaction");
+                    host.own_client().await?.batch_execute(&backend.termination()).await?;
+                }
+                Ok(())
+            }
+            None => Ok::<(), DatabaseError>(()),
         }
     };
     match tokio::time::timeout(END, ending).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            let error = DatabaseError::from(error);
             tracing::warn!("a transaction of an app was given up and may go on at the server for a while: {error}");
         }
         Err(_) => tracing::warn!("a transaction of an app was given up, and the server does not answer"),

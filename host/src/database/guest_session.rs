@@ -7,6 +7,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -14,6 +15,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Statement;
 
 use super::app_role::GuestLogin;
+use super::connection::Database;
 use super::error::DatabaseError;
 use super::guest_connect::{self, BoundedConnect};
 use super::guest_cursor::Cursors;
@@ -32,13 +34,19 @@ pub struct GuestPool {
     pool: Pool,
     url: Arc<DatabaseUrl>,
     patience: Patience,
+    host: Database,
 }
 
 impl GuestPool {
     /// A pool of at most `size` connections; they are opened when they are needed. A statement may take as long as
-    /// `statement`, a whole transaction as long as `transaction`.
+    /// `statement`, a whole transaction as long as `transaction`. `host` ends what the login itself can end no more.
     #[must_use]
-    pub fn new(login: &GuestLogin, size: usize, statement: Duration, transaction: Duration) -> Self {
+    pub fn new(
+        login: &GuestLogin,
+        size: usize,
+        (statement, transaction): (Duration, Duration),
+        host: Database,
+    ) -> Self {
         // `Clean` resets a session before it is used again: settings, temporary tables, cursors, advisory locks. What one
         // guest left behind must not travel to the next.
         let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
@@ -46,7 +54,7 @@ impl GuestPool {
         let manager = Manager::from_connect(url.config().clone(), BoundedConnect::to(&url), config);
         let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build();
         let pool = pool.expect("a pool without time-outs needs nothing that could be missing");
-        Self { pool, url, patience: Patience { statement, transaction } }
+        Self { pool, url, patience: Patience { statement, transaction }, host }
     }
 
     /// Opens a transaction.
@@ -75,10 +83,12 @@ impl GuestPool {
             url: Arc::clone(&self.url),
             backend: Backend::of(&begun),
             patience: self.patience,
+            host: self.host.clone(),
             stuck: None,
             first_failure: None,
             doomed: None,
             spoiled: false,
+            cancelled: AtomicBool::new(false),
             savepoints: Vec::new(),
             cursors: Cursors::default(),
         })
@@ -98,12 +108,16 @@ pub struct GuestSession {
     url: Arc<DatabaseUrl>,
     backend: Option<Backend>,
     patience: Patience,
+    host: Database,
     /// A statement that did not end when it was cancelled.
     stuck: Option<SqlFailure>,
     first_failure: Option<SqlFailure>,
     doomed: Option<Severity>,
     /// The guest upset the driver's view of the session, so the connection must not serve anybody else.
     spoiled: bool,
+    /// The server was asked to cancel. The request goes its own way and may come late, so whatever runs on this connection
+    /// next could be what it ends: that must not be somebody else's statement.
+    cancelled: AtomicBool,
     /// For each open savepoint, the failure that had happened before it: rolling back to it restores that state.
     savepoints: Vec<Option<SqlFailure>>,
     pub(super) cursors: Cursors,
@@ -160,8 +174,13 @@ impl GuestSession {
         if let Ok(ended) = tokio::time::timeout(self.patience.of_statement(), &mut statement).await {
             return ended;
         }
-        guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
+        self.cancel().await;
         tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or(Err(Failed::Stuck))
+    }
+
+    async fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
     }
 
     async fn try_query(&self, sql: &str, parameters: &str) -> Result<String, Failed> {
@@ -309,13 +328,13 @@ impl GuestSession {
                 Ok(end) => end,
                 // A deferred trigger of the guest, most likely. Whether the commit lands is up to the cancellation.
                 Err(_) => {
-                    guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
+                    self.cancel().await;
                     tokio::time::timeout(AFTER_CANCEL, &mut flight).await.unwrap_or(SessionEnd::ConnectionLost)
                 }
             }
         };
         // After any of these the server has left the transaction, so the connection can serve the next one.
-        let spoiled = self.spoiled
+        let spoiled = self.is_spoiled()
             || match &end {
                 SessionEnd::Failed(failure) => failure.spoils_session(),
                 // Whatever the trouble is, another connection may have less of it.
@@ -328,13 +347,17 @@ impl GuestSession {
         end
     }
 
+    fn is_spoiled(&self) -> bool {
+        self.spoiled || self.cancelled.load(Ordering::SeqCst)
+    }
+
     /// Undoes everything. A connection that does not answer is closed, which undoes everything too.
     pub async fn rollback(mut self) {
         if self.stuck.is_some() {
             return;
         }
         let rolled_back = tokio::time::timeout(AFTER_CANCEL, self.client().batch_execute("ROLLBACK")).await;
-        if matches!(rolled_back, Ok(Ok(()))) && !self.spoiled {
+        if matches!(rolled_back, Ok(Ok(()))) && !self.is_spoiled() {
             self.client = None;
         }
     }
@@ -349,7 +372,8 @@ impl Drop for GuestSession {
         let token = client.cancel_token();
         drop(client);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(guest_patience::end(token, Arc::clone(&self.url), self.backend.take()));
+            let (url, host) = (Arc::clone(&self.url), self.host.clone());
+            runtime.spawn(guest_patience::end(token, url, self.backend.take(), host));
         }
     }
 }

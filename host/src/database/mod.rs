@@ -71,7 +71,7 @@ pub use read::{ListFilter, Outcome, RunRow, StepRow};
 pub use record::NewRecord;
 pub use reset::{Belongings, ResetError};
 pub use resume::Resume;
-pub use start::{Existing, NewRun};
+pub use start::{Existing, NewRun, WORKFLOW_EXISTS};
 pub use survey::{RunDetails, StepDetails, Survey};
 pub use take_over::TakenRun;
 pub use tls::TlsError;

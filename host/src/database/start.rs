@@ -78,6 +78,9 @@ impl NewRun {
     }
 }
 
+/// Why a child is not started under an id that exists already.
+pub const WORKFLOW_EXISTS: Code = Code("workflow_exists");
+
 /// The row that was there already.
 #[derive(Debug, Clone)]
 pub struct Existing {
@@ -233,7 +236,7 @@ impl Children {
             Landed::Written
         } else {
             let text = format!("the workflow `{}` exists already", new.claim.run());
-            Landed::Refused(Failure::new("Error", Code("workflow_exists"), text))
+            Landed::Refused(Failure::new("Error", WORKFLOW_EXISTS, text))
         }
     }
 }

@@ -48,7 +48,45 @@ UPDATE dbos.workflow_status s
   FROM page WHERE s.workflow_uuid = page.workflow_uuid
   RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts";
 
+// What an earlier incarnation left of apps that its executor does not serve any more. As long as the executor lives, nobody
+// would take it: its lease holds, and it does not want it. So it gets another executor, whose lease is over, and whichever
+// host serves the app finds it as it finds what dead hosts left.
+const LEAVE: &str = "
+WITH self AS (
+    SELECT 1 FROM dbos_host.executor WHERE executor_id = $1 AND incarnation = $2 FOR SHARE
+), page AS (
+    SELECT workflow_uuid FROM dbos.workflow_status
+      WHERE status = 'PENDING' AND executor_id = $1 AND application_name <> ALL ($3)
+        AND application_version IN (SELECT digest FROM dbos_host.component)
+        AND (owner_xid IS NULL OR NOT starts_with(owner_xid, $2))
+        AND EXISTS (SELECT 1 FROM self)
+      ORDER BY workflow_uuid
+      LIMIT $4
+      FOR NO KEY UPDATE
+), nobody AS (
+    INSERT INTO dbos_host.executor (executor_id, incarnation, lease_expires_at)
+      SELECT $5, $5, clock_timestamp() - interval '1 second' WHERE EXISTS (SELECT 1 FROM page)
+      ON CONFLICT (executor_id) DO NOTHING
+)
+UPDATE dbos.workflow_status s SET executor_id = $5 FROM page WHERE s.workflow_uuid = page.workflow_uuid";
+
 impl super::Database {
+    /// Leaves the next page of runs that earlier incarnations of this executor had, of apps that it does not serve, to
+    /// whoever serves them: under the name `nobody`, an executor that is dead. Returns how many there were.
+    ///
+    /// # Errors
+    /// When the database does not answer. The page may have been left; what is left to do is found again.
+    pub async fn leave(
+        &self,
+        nobody: &str,
+        apps: &[AppName],
+        (executor, incarnation): (&str, &Incarnation),
+    ) -> Result<u64, DatabaseError> {
+        let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
+        let client = self.client().await?;
+        Ok(client.execute(LEAVE, &[&executor, &incarnation.as_str(), &apps, &PAGE, &nobody]).await?)
+    }
+
     /// Takes a page of the runs that `dead` left. When it returns, they are this host's. An empty page: nothing is left.
     ///
     /// # Errors

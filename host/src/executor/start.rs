@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::difference::{Difference, difference};
 use super::{App, Executor};
 use crate::calls::{Program, StartRequest};
-use crate::database::{Backoff, Entry, Existing, Landed, NewRun};
+use crate::database::{Backoff, Entry, Existing, Landed, NewRun, TakenRun};
 use crate::failpoint;
 use crate::workflow::{Arguments, ArgumentsError, Failure, WorkflowId};
 
@@ -106,8 +106,12 @@ impl Executor {
             Ok(Landed::Written) => {}
             Ok(Landed::Exists) => match self.existing(&new).await {
                 Some(existing) if !existing.is_this_start => return Some(Ok((new, Some(existing)))),
-                // The answer to this very start was lost, and it was sent again; or the row is gone since.
-                _ => {}
+                // The answer to this very start was lost, and it was sent again; or the row is gone since. Whoever looked
+                // in the meantime has found the run and may have driven it, even to its end: only its records tell.
+                _ => {
+                    self.drive_taken(TakenRun { claim: new.claim().clone(), attempts: 1 });
+                    return Some(Ok((new, None)));
+                }
             },
             Ok(Landed::Refused(failure)) => return Some(Err(StartError::Refused(failure))),
             Ok(Landed::NotOwner) => return None,

@@ -59,7 +59,12 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
     state.unfinished = findings.doubt || findings.unfinished;
     for action in plan(&identity.executor, &findings, state.last_forgot, Instant::now()) {
         match action {
-            Move::TakeOver(dead) => drop(take_over(executor, &identity, &dead).await?),
+            Move::TakeOver(dead) => {
+                take_over(executor, &identity, &dead).await?;
+                if dead == identity.executor {
+                    leave_others(executor, &identity).await?;
+                }
+            }
             Move::AdoptOwn => adopt_own(executor, &identity).await?,
             Move::Forget => {
                 executor.database().forget_executors().await?;
@@ -92,6 +97,21 @@ pub(super) async fn take_over(
         let workflows = if taken.len() == 1 { "workflow" } else { "workflows" };
         tracing::info!("recovering {} unfinished {workflows} of executor `{dead}`", taken.len());
         executor.adopt(taken);
+        tokio::time::sleep(PAUSE_BETWEEN_PAGES).await;
+    }
+}
+
+/// Leaves what this executor had of apps that it does not serve any more to whoever serves them.
+async fn leave_others(executor: &Arc<Executor>, identity: &Identity) -> Result<(), DatabaseError> {
+    let apps: Vec<AppName> = executor.apps().map(|app| app.name().clone()).collect();
+    let nobody = format!("{}-left-{}", identity.executor, &uuid::Uuid::new_v4().simple().to_string()[..6]);
+    let owner = (identity.executor.as_str(), &identity.incarnation);
+    loop {
+        let left = executor.database().leave(&nobody, &apps, owner).await?;
+        if left == 0 {
+            return Ok(());
+        }
+        tracing::info!("{left} unfinished workflows are of apps that this host does not serve; others may take them");
         tokio::time::sleep(PAUSE_BETWEEN_PAGES).await;
     }
 }
