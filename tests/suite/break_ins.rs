@@ -105,6 +105,40 @@ async fn operators_of_a_guest_are_not_run_by_the_host() {
 }
 
 #[tokio::test]
+async fn a_trap_on_a_table_catches_nobody_but_the_app_in_a_migration() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let builder = burglar(&database);
+    let folder = builder.folder().join("migrations");
+    std::fs::create_dir(&folder).expect("a folder");
+    let write = |name: &str, sql: &str| std::fs::write(folder.join(name), sql).expect("write a migration");
+    write("001_bait.sql", "CREATE TABLE bait (n int); INSERT INTO bait VALUES (1);");
+    builder.migrate().await;
+    let host = builder.start().await;
+    let trap = "CREATE FUNCTION public.trap() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    PERFORM set_config('role', 'none', true);
+                    INSERT INTO public.seen VALUES (current_user, session_user);
+                    RETURN NEW;
+                END $$";
+    let statements = [
+        "CREATE TABLE public.seen (who text, session text)",
+        trap,
+        "CREATE TRIGGER at_once BEFORE UPDATE ON bait FOR EACH ROW EXECUTE FUNCTION public.trap()",
+        "CREATE CONSTRAINT TRIGGER at_the_end AFTER UPDATE ON bait DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION public.trap()",
+    ];
+    assert_eq!(burgle(&database, &host, "trap", &statements).await, ["[]"; 4]);
+
+    write("002_update.sql", "UPDATE bait SET n = n + 1;");
+    builder.migrate().await;
+    let guest = format!("dbos_{}_burglar", database.name());
+    let rows = database.query("SELECT who, session FROM public.seen", &[]).await;
+    let seen: Vec<(&str, &str)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(seen, [(guest.as_str(), guest.as_str()); 2], "somebody else has run the guest's code");
+    assert_eq!(database.count("SELECT n::bigint FROM bait", &[]).await, 2);
+}
+
+#[tokio::test]
 async fn a_statement_of_the_host_cannot_be_replaced_in_the_guests_session() {
     let database = TestPostgres::shared().fresh_database().await;
     let host = burglar(&database).start().await;

@@ -226,6 +226,9 @@ error[configuration]: failed to read the configuration
   hint: write `name: my-app` into `dbos-config.yaml`
 ";
     assert_eq!(error(&plain(&["migrate"]).await, 3), none);
+    // A component brings its name along.
+    let said = error(&plain(&["run"]).await, 3);
+    assert!(said.contains("because no component is given\n  hint: name the .wasm file on the command line"), "{said}");
 
     let builder = HostBuilder::without_component().config("name: family\nlimits:\n  memory_mb: 5");
     let said = error(&builder.output(&["migrate"]).await, 3);

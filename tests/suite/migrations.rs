@@ -72,6 +72,35 @@ async fn files_are_applied_in_their_order_and_once_each() {
 }
 
 #[tokio::test]
+async fn what_was_under_way_in_a_crash_is_as_its_transaction_ended() {
+    let app = App::new().await;
+    app.write("001_a.sql", "CREATE TABLE a (n int);");
+    app.write("002_b.sql", "INSERT INTO a VALUES (1);");
+    assert_completed(&app.migrate().await);
+    // Killed behind the commit of the first, and before that of the second, whose effect is not there then.
+    app.database
+        .execute(
+            "DO $$
+             DECLARE undone text;
+             BEGIN
+                 DELETE FROM a;
+                 BEGIN
+                     INSERT INTO a VALUES (2) RETURNING xmin::text INTO undone;
+                     RAISE EXCEPTION 'undo';
+                 EXCEPTION WHEN raise_exception THEN NULL;
+                 END;
+                 UPDATE dbos_host.app_migration
+                    SET transaction = CASE name WHEN '001_a.sql' THEN pg_current_xact_id() ELSE undone::xid8 END;
+             END $$",
+        )
+        .await;
+    assert_completed(&app.migrate().await);
+    assert_eq!(app.database.count("SELECT count(*) FROM a", &[]).await, 1, "the second was applied again");
+    let open = "SELECT count(*) FROM dbos_host.app_migration WHERE transaction IS NOT NULL";
+    assert_eq!(app.database.count(open, &[]).await, 0);
+}
+
+#[tokio::test]
 async fn two_at_once_apply_everything_once() {
     let app = App::new().await;
     app.write("001_a.sql", "CREATE TABLE a (n int);");

@@ -29,6 +29,8 @@ use self::allow::{Reach, Refusal};
 #[cfg(feature = "failpoints")]
 pub use self::fuzz::outbound as fuzz_outbound;
 use self::resolver::{Prohibited, Resolver};
+use super::log_budget::{LogBudget, Verdict};
+use crate::workflow::excerpt;
 
 /// How long a connection may take to open, unless the guest asks for less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,6 +38,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a request's body is handed over at once, in bytes; two of these wait until the network takes them. A guest
 /// may have hundreds of bodies open.
 pub(super) const BODY_PIECE: usize = 64 * 1024;
+
+/// What the host says of refused requests of an app, in bytes a second: a guest can have one refused every few
+/// microseconds, and what the host itself writes is not within the budget of the app's lines. Some hundred refusals a
+/// second are more than anybody reads.
+const SAID_PER_SECOND: u64 = 32 * 1024;
 
 /// The way out of an instance (lifetime: the app; cloned for each communicator).
 #[derive(Debug, Clone)]
@@ -49,6 +56,7 @@ struct Way {
     anywhere: reqwest::Client,
     /// For `localhost`, where it is listed.
     this_machine: reqwest::Client,
+    said: LogBudget,
 }
 
 impl Outbound {
@@ -72,7 +80,8 @@ impl Outbound {
                 .build()
         };
         let (anywhere, this_machine) = (client(Reach::Anywhere)?, client(Reach::ThisMachine)?);
-        Ok(Self(Some(Arc::new(Way { allow, anywhere, this_machine }))))
+        let said = LogBudget::new(SAID_PER_SECOND);
+        Ok(Self(Some(Arc::new(Way { allow, anywhere, this_machine, said }))))
     }
 }
 
@@ -113,10 +122,11 @@ impl Way {
             Ok(Reach::Anywhere) => &self.anywhere,
             Ok(Reach::ThisMachine) => &self.this_machine,
             Err(Refusal::NotListed) => {
-                tracing::warn!("a request to `{origin}` was refused: it is not in `outbound.allow`");
+                let origin = excerpt(&origin);
+                self.warn(&format!("a request to `{origin}` was refused: it is not in `outbound.allow`"));
                 return Err(Error::HttpRequestDenied);
             }
-            Err(Refusal::Address(prohibited)) => return Err(prohibited_at(&origin, &prohibited)),
+            Err(Refusal::Address(prohibited)) => return Err(self.prohibited_at(&origin, &prohibited)),
         };
         let first_byte = options.as_ref().and_then(|options| options.first_byte_timeout);
         *sent.timeout_mut() = None;
@@ -126,22 +136,32 @@ impl Way {
             None => answer.await,
         };
         let answer = answer.map_err(|error| match find::<Prohibited>(&error) {
-            Some(prohibited) => prohibited_at(&origin, prohibited),
+            Some(prohibited) => self.prohibited_at(&origin, prohibited),
             None => internal(error),
         });
         let answer: http::Response<reqwest::Body> = answer?.into();
         let answer = answer.map(|body| body.map_err(internal).boxed_unsync());
         Ok((answer, Box::new(async { Ok(()) })))
     }
-}
 
-/// The operator learns where a name leads; the guest does not, or it could map the network that it is kept out of.
-fn prohibited_at(origin: &str, prohibited: &Prohibited) -> Error {
-    tracing::warn!(
-        "a request to `{origin}` was refused: {prohibited}; if it is meant to be reached, add its network to \
-         `outbound.private`"
-    );
-    Error::DestinationIpProhibited
+    /// The operator learns where a name leads; the guest does not, or it could map the network that it is kept out of.
+    fn prohibited_at(&self, origin: &str, prohibited: &Prohibited) -> Error {
+        let (origin, reason) = (excerpt(origin), prohibited.to_string());
+        self.warn(&format!(
+            "a request to `{origin}` was refused: {}; if it is meant to be reached, add its network to `outbound.private`",
+            excerpt(&reason)
+        ));
+        Error::DestinationIpProhibited
+    }
+
+    /// Warns the operator, unless the guest makes it too often.
+    fn warn(&self, text: &str) {
+        match self.said.spend(text.len()) {
+            Verdict::Drop => {}
+            Verdict::Print => tracing::warn!("{text}"),
+            Verdict::PrintBehind(left_out) => tracing::warn!("{text}; {left_out} like it were not written"),
+        }
+    }
 }
 
 /// A cause of this type, if the error has one.

@@ -46,7 +46,9 @@ pub(crate) async fn load<'a>(
 ) -> Result<Vec<Loaded<'a>>, Failure> {
     let mut loaded = Vec::new();
     for config in apps {
-        let (name, wasm) = (config.name()?, config.wasm()?);
+        // The component first: its file name is the name of the app if no other is given.
+        let wasm = config.wasm()?;
+        let name = config.name()?;
         let (bytes, component) = component::load(sandbox, wasm).await?;
         loaded.push(Loaded { name, component, bytes, config });
     }

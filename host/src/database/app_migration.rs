@@ -1,10 +1,15 @@
 //! An app's own migrations: `migrations/*.sql`, in the order of their names, once each.
 //!
-//! Each file runs in one transaction with the note that it was applied, under an advisory lock, as the app's role: the
-//! tables belong to the app. A file that was changed after it was applied is an error: the database would no longer be
-//! what the files say.
+//! Each file runs in one transaction, under an advisory lock, on a session of the app's own login: the tables belong to
+//! the app, and so do the triggers, defaults and checks on them, which a guest may have made and a file may set off. On a
+//! session of the host they would run with the host's rights, whatever `SET ROLE` says: they can undo it.
+//!
+//! The app's login may not write the note that a file was applied. So the host writes it before the commit, with the number
+//! of the transaction, and what became of that one says whether the note holds: also after a crash between the two.
+//! A file that was changed after it was applied is an error: the database would no longer be what the files say.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
@@ -61,10 +66,22 @@ pub enum AppMigrationError {
         /// Its name.
         file: String,
     },
+    /// The server has forgotten what became of a transaction.
+    #[error(
+        "nobody knows whether `{file}` was applied: `migrate` was ended in its commit, too long ago\n  hint: if it was not, \
+         delete its row from `dbos_host.app_migration`; if it was, set `transaction` there to null"
+    )]
+    InDoubt {
+        /// Its name.
+        file: String,
+    },
     /// The database did not answer.
     #[error(transparent)]
     Database(#[from] DatabaseError),
 }
+
+/// How long to wait before the server is asked again what became of a transaction. It ends one whose client is gone.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 struct File {
     name: String,
@@ -92,16 +109,13 @@ impl super::Database {
             .execute("SELECT pg_advisory_lock(hashtextextended('dbos_host.app_migration', 0))", &[])
             .await
             .map_err(DatabaseError::from)?;
-        let as_app = login.url().connect().await.map_err(DatabaseError::from)?;
-        let path = as_app.query_one("SELECT current_setting('search_path')", &[]).await.map_err(DatabaseError::from)?;
-        let path: String = path.get(0);
         let mut report = AppMigrationReport::default();
         for file in files {
-            match applied(&client, app, &file.name).await? {
+            match settled(&client, app, &file.name).await? {
                 Some(checksum) if checksum == file.checksum => report.before += 1,
                 Some(_) => return Err(AppMigrationError::Changed { file: file.name }),
                 None => {
-                    apply(&client, app, login, &path, &file).await?;
+                    apply(&client, login, app, &file).await?;
                     tracing::info!("applied migration `{}` of `{app}`", file.name);
                     report.applied.push(file.name);
                 }
@@ -119,8 +133,9 @@ impl super::Database {
         let client = self.client().await?;
         let mut pending = Vec::new();
         for file in files {
-            if applied(&client, app, &file.name).await?.is_none() {
-                pending.push(file.name);
+            match noted(&client, app, &file.name).await? {
+                Note::Applied(_) => {}
+                Note::Nothing | Note::Unsettled(_) => pending.push(file.name),
             }
         }
         Ok(pending)
@@ -148,50 +163,87 @@ fn read(folder: &Path) -> Result<Vec<File>, AppMigrationError> {
     Ok(files)
 }
 
-async fn applied(client: &Client, app: &AppName, name: &str) -> Result<Option<String>, DatabaseError> {
-    let row = client
-        .query_opt("SELECT checksum FROM dbos_host.app_migration WHERE app = $1 AND name = $2", &[&app.as_str(), &name])
-        .await?;
-    Ok(row.map(|row| row.get(0)))
+/// What the database has about a file.
+enum Note {
+    Nothing,
+    /// It was applied, with this checksum.
+    Applied(String),
+    /// Its transaction has not ended, was rolled back, or is forgotten (`None`).
+    Unsettled(Option<String>),
 }
 
-async fn apply(
-    client: &Client,
-    app: &AppName,
-    login: &GuestLogin,
-    path: &str,
-    file: &File,
-) -> Result<(), AppMigrationError> {
-    let database = |error: tokio_postgres::Error| AppMigrationError::Database(error.into());
-    client.batch_execute("BEGIN").await.map_err(database)?;
-    let before = transaction_id(client).await?;
-    // As the app would see it: its own role, and the path on which it finds its tables.
-    client.execute("SELECT set_config('search_path', $1, true)", &[&path]).await.map_err(database)?;
-    if let Some(role) = login.role() {
-        let role = role.replace('"', "\"\"");
-        client.batch_execute(&format!("SET LOCAL ROLE \"{role}\"")).await.map_err(database)?;
+async fn noted(client: &Client, app: &AppName, name: &str) -> Result<Note, DatabaseError> {
+    let row = client
+        .query_opt(
+            "SELECT checksum, transaction IS NULL, pg_xact_status(transaction)
+               FROM dbos_host.app_migration WHERE app = $1 AND name = $2",
+            &[&app.as_str(), &name],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(Note::Nothing) };
+    let (checksum, is_settled, status): (String, bool, Option<String>) = (row.get(0), row.get(1), row.get(2));
+    Ok(if is_settled || status.as_deref() == Some("committed") {
+        Note::Applied(checksum)
+    } else {
+        Note::Unsettled(status)
+    })
+}
+
+/// The checksum with which a file was applied, when it is certain whether it was; the note says so then.
+async fn settled(client: &Client, app: &AppName, name: &str) -> Result<Option<String>, AppMigrationError> {
+    loop {
+        match noted(client, app, name).await? {
+            Note::Nothing => return Ok(None),
+            Note::Applied(checksum) => {
+                let sql = "UPDATE dbos_host.app_migration SET transaction = NULL WHERE app = $1 AND name = $2 AND transaction IS NOT NULL";
+                client.execute(sql, &[&app.as_str(), &name]).await.map_err(DatabaseError::from)?;
+                return Ok(Some(checksum));
+            }
+            Note::Unsettled(Some(status)) if status == "aborted" => {
+                let sql = "DELETE FROM dbos_host.app_migration WHERE app = $1 AND name = $2";
+                client.execute(sql, &[&app.as_str(), &name]).await.map_err(DatabaseError::from)?;
+                return Ok(None);
+            }
+            Note::Unsettled(Some(_)) => tokio::time::sleep(ASK_AGAIN).await,
+            Note::Unsettled(None) => return Err(AppMigrationError::InDoubt { file: name.into() }),
+        }
     }
-    if let Err(error) = client.batch_execute(&file.sql).await {
-        client.batch_execute("ROLLBACK").await.map_err(database)?;
+}
+
+async fn apply(client: &Client, login: &GuestLogin, app: &AppName, file: &File) -> Result<(), AppMigrationError> {
+    let database = |error: tokio_postgres::Error| AppMigrationError::Database(error.into());
+    // A session of its own for each file: what one sets is not there in the next.
+    let as_app = login.url().connect().await.map_err(database)?;
+    as_app.batch_execute("BEGIN").await.map_err(database)?;
+    let number = transaction_id(&as_app).await?;
+    if let Err(error) = as_app.batch_execute(&file.sql).await {
+        as_app.batch_execute("ROLLBACK").await.map_err(database)?;
         return Err(failed(file, error));
     }
-    if transaction_id(client).await? != before {
-        client.batch_execute("ROLLBACK").await.map_err(database)?;
+    if transaction_id(&as_app).await? != number {
+        as_app.batch_execute("ROLLBACK").await.map_err(database)?;
         return Err(AppMigrationError::OwnTransaction { file: file.name.clone() });
     }
-    client.batch_execute("RESET ROLE; SET LOCAL search_path = pg_catalog").await.map_err(database)?;
     client
         .execute(
-            "INSERT INTO dbos_host.app_migration (app, name, checksum) VALUES ($1, $2, $3)",
-            &[&app.as_str(), &file.name, &file.checksum],
+            "INSERT INTO dbos_host.app_migration (app, name, checksum, transaction) VALUES ($1, $2, $3, $4::text::xid8)",
+            &[&app.as_str(), &file.name, &file.checksum, &number],
         )
         .await
         .map_err(database)?;
-    client.batch_execute("COMMIT").await.map_err(|error| failed(file, error))
+    let committed = as_app.batch_execute("COMMIT").await;
+    // The commit may have been made although its answer was lost.
+    match (settled(client, app, &file.name).await?, committed) {
+        (Some(_), _) => Ok(()),
+        (None, Err(error)) => Err(failed(file, error)),
+        (None, Ok(())) => Err(AppMigrationError::OwnTransaction { file: file.name.clone() }),
+    }
 }
 
+/// Named in full: the app's login decides itself where its session looks for names.
 async fn transaction_id(client: &Client) -> Result<String, AppMigrationError> {
-    let row = client.query_one("SELECT pg_current_xact_id()::text", &[]).await.map_err(DatabaseError::from)?;
+    let sql = "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text";
+    let row = client.query_one(sql, &[]).await.map_err(DatabaseError::from)?;
     Ok(row.get(0))
 }
 

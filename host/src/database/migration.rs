@@ -45,7 +45,11 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 const DBOS_SCHEMA: &str = include_str!("schema/dbos_125.sql");
 
 /// The migrations of schema `dbos_host`, the first one being version 1. A new file is a new line at the end.
-const HOST_MIGRATIONS: &[&str] = &[include_str!("schema/dbos_host_001.sql"), include_str!("schema/dbos_host_002.sql")];
+const HOST_MIGRATIONS: &[&str] = &[
+    include_str!("schema/dbos_host_001.sql"),
+    include_str!("schema/dbos_host_002.sql"),
+    include_str!("schema/dbos_host_003.sql"),
+];
 
 /// What `migrate` did.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,6 +31,7 @@ pub(super) async fn answer(
     parts: &Parts,
     incoming: Incoming,
 ) -> Result<Response, Problem> {
+    refuse_pages_of_others(&parts.headers)?;
     let executor = &shared.executor;
     let app = find_app(executor, name)?;
     let wait = prefer::wait(parts)?;
@@ -61,6 +62,30 @@ fn find_app(executor: &Executor, name: &str) -> Result<Arc<App>, Problem> {
         let text = format!("there is no workflow `{}`", excerpt(name));
         Problem::new(StatusCode::NOT_FOUND, Code("unknown_workflow"), text).with("workflows", known)
     })
+}
+
+/// Refuses what a page on another site makes a browser send. A browser asks before it sends JSON to another site, and is
+/// not answered; without that type it does not ask, and an empty body would start a workflow that has no parameters.
+/// Browsers say where a request comes from; old ones only by `Origin`. Programs say neither.
+fn refuse_pages_of_others(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    // Whoever lets another site send JSON, by answering the browser's question in a proxy, has decided it.
+    if text("content-type").as_deref().is_some_and(is_json) {
+        return Ok(());
+    }
+    let is_of_another = match text("sec-fetch-site").as_deref() {
+        Some(site) => matches!(site, "cross-site" | "same-site"),
+        None => text("origin").is_some_and(|origin| {
+            let host = origin.split_once("://").map(|(_, host)| host.to_ascii_lowercase());
+            host.is_none() || host != text("host").map(|host| host.to_ascii_lowercase())
+        }),
+    };
+    if is_of_another {
+        let text = "the request comes from a page of another site, which can start workflows with the Content-Type \
+                    `application/json` only, where a proxy allows it";
+        return Err(Problem::new(StatusCode::FORBIDDEN, Code("forbidden_request"), text));
+    }
+    Ok(())
 }
 
 /// The arguments that a body has. What else than JSON comes is refused by its type: a page on another site can make a
@@ -194,6 +219,36 @@ mod tests {
         for bad in ["", "text/plain", "application/x-www-form-urlencoded", "text/json", "application/jsonp"] {
             assert!(!is_json(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn pages_of_other_sites_start_nothing() {
+        let refused = |pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+            refuse_pages_of_others(&pairs.collect()).is_err()
+        };
+        let (host, json) = (("host", "app.example:8000"), ("content-type", "application/json"));
+        for other in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "http://evil.example"),
+            ("origin", "http://app.example"),
+            ("origin", "null"),
+        ] {
+            assert!(refused(&[host, other]), "{other:?}");
+            assert!(refused(&[host, other, ("content-type", "text/plain")]), "{other:?}");
+            assert!(!refused(&[host, other, json]), "{other:?}");
+        }
+        for own in
+            [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none"), ("origin", "http://APP.example:8000")]
+        {
+            assert!(!refused(&[host, own]), "{own:?}");
+        }
+        // What a proxy calls the host by its own name, the browser has judged by the other.
+        assert!(!refused(&[host, ("sec-fetch-site", "same-origin"), ("origin", "https://public.example")]));
+        assert!(!refused(&[host]));
     }
 
     #[test]

@@ -28,7 +28,9 @@ struct Host {
 
 impl Host {
     fn start(component: &Path, state: &Path) -> Self {
-        let mut command = dbos_host(&["run", "--listen", "127.0.0.1:0"]);
+        // Beside a host that runs in another terminal, and with a log that has the address whatever is set there.
+        let mut command = dbos_host(&["run", "--listen", "127.0.0.1:0", "--admin-listen", "off"]);
+        command.args(["--log", "info", "--log-format", "text"]);
         command.arg(component).arg("--state").arg(state).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the host starts");
         let mut lines = BufReader::new(process.stderr.take().expect("it is piped")).lines().map_while(Result::ok);

@@ -98,7 +98,14 @@ impl Config {
 
     /// What a careful owner should know at each start, one sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.apps.iter().filter_map(App::warning).collect()
+        let mut warnings: Vec<String> = self.apps.iter().filter_map(App::warning).collect();
+        let is_trusted = |app: &&App| app.sql_login == SqlLogin::Host;
+        if self.apps.iter().any(|app| is_trusted(&app)) && !self.apps.iter().all(|app| is_trusted(&app)) {
+            let text = "apps with `database.trusted` stand beside apps without it: what these put into the schema \
+                        `public` can run with the rights of the host, so trust all of them, or give them another database";
+            warnings.push(text.to_owned());
+        }
+        warnings
     }
 
     fn load_from(here: &Path, overrides: Overrides, variables: Variables<'_>) -> Result<Self, ConfigError> {

@@ -130,7 +130,12 @@ fn errors_in_one_of_several_apps_name_it() {
     let many: String = (0..=MAX_APPS).map(|n| format!("  a{n}: {{}}\n")).collect();
     assert!(error(&format!("apps:\n{many}")).contains("`apps` has 33; the most is 32"));
     let config = load("apps:\n  a: {database: {trusted: true}}\n  b:\n").expect("a configuration");
-    assert!(matches!(&config.warnings()[..], [warning] if warning.starts_with("`apps.a.database.trusted` is set")));
+    let warnings = config.warnings();
+    let [trusted, beside] = &warnings[..] else { panic!("two warnings: {warnings:?}") };
+    assert!(trusted.starts_with("`apps.a.database.trusted` is set"), "{trusted}");
+    assert!(beside.starts_with("apps with `database.trusted` stand beside apps without it"), "{beside}");
+    let all = "apps:\n  a: {database: {trusted: true}}\n  b: {database: {trusted: true}}\n";
+    assert_eq!(load(all).expect("a configuration").warnings().len(), 2, "one for each, none for both");
     assert_eq!(
         config.apps[1].wasm().expect_err("no component").to_string(),
         "the app `b` has no component\nhint: name the .wasm file as `apps.b.wasm`"
