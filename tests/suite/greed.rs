@@ -89,7 +89,7 @@ async fn large_arguments_and_results() {
 }
 
 #[tokio::test]
-async fn a_run_of_too_many_steps_ends_with_advice() {
+async fn a_run_of_too_many_steps_stops_with_advice() {
     let (database, host) = started("limits: { steps_per_run: 10 }").await;
     assert_eq!(told(&host, "records", json!({ "steps": 10, "bytes": "1" })).await, json!(10));
     let reply = host.run_workflow("records", "endless", &json!({ "steps": 1000, "bytes": "1" })).await.unwrap();
@@ -99,11 +99,15 @@ async fn a_run_of_too_many_steps_ends_with_advice() {
                    with a history of its own";
     assert_eq!(error["message"], message);
     assert_eq!(database.steps("endless").await.len(), 10);
-    assert_eq!(database.status("endless").await.as_deref(), Some("ERROR"));
+    assert_eq!(
+        database.status("endless").await.as_deref(),
+        Some("MAX_RECOVERY_ATTEMPTS_EXCEEDED"),
+        "it can be resumed"
+    );
 }
 
 #[tokio::test]
-async fn a_run_of_too_large_results_ends_with_advice() {
+async fn a_run_of_too_large_results_stops_with_advice() {
     let (database, host) = started("").await;
     let reply = host.run_workflow("records", "large", &json!({ "steps": 100, "bytes": "16000000" })).await.unwrap();
     assert_eq!((reply.status, &reply.json()["error"]["code"]), (500, &json!("history_too_large")), "{reply:?}");

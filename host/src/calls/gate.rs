@@ -227,7 +227,7 @@ impl Gate {
     fn history_only(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
         let (number, found) = self.history.take(operation)?;
         if found.is_none() {
-            self.budget.check(number).map_err(Interrupt::Forbidden)?;
+            self.budget.check(number).map_err(Interrupt::Exhausted)?;
         }
         self.log.replaying(self.history.is_replaying());
         Ok((number, found))

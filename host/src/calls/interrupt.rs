@@ -33,6 +33,9 @@ pub enum Interrupt {
     /// The guest did what its phase forbids, in a call that cannot return an error. It does so in every replay.
     #[error(transparent)]
     Forbidden(Failure),
+    /// The run is longer than a limit of the operator's allows. With a higher one it can go on, so it is no outcome.
+    #[error(transparent)]
+    Exhausted(Failure),
     /// The transaction must be run again: another one was in the way, or the connection is gone.
     #[error("the transaction must be run again")]
     RunAgain,

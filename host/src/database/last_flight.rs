@@ -55,7 +55,8 @@ const RECORD: &str = "SELECT dbos_host.record_transaction($1, $2, $3, $4, $5, $6
 
 /// Deferred constraints first: their errors are the step's. Then settings that any guest may change for its session and
 /// that the record must not depend on: a commit that is not on disk, an encoding that is not the driver's, a time limit.
-const CONSTRAINTS_THEN_SETTINGS: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL synchronous_commit = on; \
+/// Cursors are closed: one WITH HOLD would run the guest's code inside of COMMIT, behind the lock on the run's row.
+const CONSTRAINTS_THEN_SETTINGS: &str = "SET CONSTRAINTS ALL IMMEDIATE; CLOSE ALL; SET LOCAL synchronous_commit = on; \
      SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = 0";
 
 /// Ends the open transaction of `client` with `flight`.

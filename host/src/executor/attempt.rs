@@ -236,6 +236,7 @@ pub(super) fn interrupted(interrupt: Interrupt) -> AttemptEnd {
         Interrupt::Diverged(divergence) => AttemptEnd::of(FinalOutcome::DeadLetter(divergence.to_failure())),
         Interrupt::Unavailable(_) => AttemptEnd::Failed(interrupt.to_string()),
         Interrupt::Forbidden(failure) => AttemptEnd::of(FinalOutcome::Error(failure)),
+        Interrupt::Exhausted(failure) => AttemptEnd::of(FinalOutcome::DeadLetter(failure)),
         Interrupt::RunAgain => AttemptEnd::Failed("a transaction's interrupt reached its workflow".into()),
     }
 }
