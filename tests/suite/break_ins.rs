@@ -96,7 +96,7 @@ async fn operators_of_a_guest_are_not_run_by_the_host() {
     let host = builder.start().await;
     burgle(&database, &host, "after", &["SELECT 1 AS n"]).await;
 
-    let guest = format!("dbos_{}_burglar", database.name());
+    let guest = format!("dbos_{}:burglar", database.name());
     let rows = database.query("SELECT DISTINCT who FROM public.seen", &[]).await;
     let seen: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(seen, [guest.as_str()], "somebody else has run the guest's code");
@@ -131,7 +131,7 @@ async fn a_trap_on_a_table_catches_nobody_but_the_app_in_a_migration() {
 
     write("002_update.sql", "UPDATE bait SET n = n + 1;");
     builder.migrate().await;
-    let guest = format!("dbos_{}_burglar", database.name());
+    let guest = format!("dbos_{}:burglar", database.name());
     let rows = database.query("SELECT who, session FROM public.seen", &[]).await;
     let seen: Vec<(&str, &str)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(seen, [(guest.as_str(), guest.as_str()); 2], "somebody else has run the guest's code");

@@ -179,7 +179,7 @@ async fn nothing_of_a_session_travels_to_the_next_transaction() {
 async fn the_apps_role_has_no_rights_and_no_memberships() {
     let database = fresh_database().await;
     HostBuilder::new("burglar").database(&database).migrate().await;
-    let role = format!("dbos_{}_burglar", database.name());
+    let role = format!("dbos_{}:burglar", database.name());
     let rights = "SELECT has_schema_privilege($1, 'dbos', 'USAGE, CREATE')
                       OR has_schema_privilege($1, 'dbos_host', 'CREATE')
                       OR EXISTS (SELECT 1 FROM pg_class WHERE relkind = 'r'

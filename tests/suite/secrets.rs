@@ -126,7 +126,7 @@ async fn the_role_of_an_app_is_not_told_with_its_password() {
     let sql: Vec<&str> = lines.take_while(|line| !line.contains("hint: ")).collect();
     let client = database.connect().await;
     client.batch_execute(&sql.join("\n")).await.expect("an administrator can run it");
-    client.batch_execute(&format!("GRANT \"dbos_{}_other\" TO \"{login}\"", database.name())).await.expect("a grant");
+    client.batch_execute(&format!("GRANT \"dbos_{}:other\" TO \"{login}\"", database.name())).await.expect("a grant");
     let output = builder.output(&["migrate"]).await;
     assert!(output.status.success(), "{}", said(&output));
 }

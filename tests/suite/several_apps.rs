@@ -85,7 +85,7 @@ async fn the_role_of_one_app_cannot_reach_what_another_has() {
         ("drop", "DROP TABLE written"),
         ("grant", "GRANT ALL ON written TO PUBLIC"),
         ("records", "SELECT * FROM dbos.workflow_status"),
-        ("become", &format!("SET ROLE \"dbos_{}_starts\"", database.name())),
+        ("become", &format!("SET ROLE \"dbos_{}:starts\"", database.name())),
     ] {
         let told = burgle(&host, &database, id, sql).await;
         assert!(told.starts_with("42501: "), "`{sql}` is not permitted: {told}");
@@ -93,7 +93,7 @@ async fn the_role_of_one_app_cannot_reach_what_another_has() {
     assert_eq!(database.count("SELECT count(*) FROM written", &[]).await, 2);
     // Whoever owns a table can let others in.
     let name = database.name();
-    database.execute(&format!("GRANT SELECT ON written TO \"dbos_{name}_burglar\"")).await;
+    database.execute(&format!("GRANT SELECT ON written TO \"dbos_{name}:burglar\"")).await;
     let told = burgle(&host, &database, "granted", "SELECT count(*) AS n FROM written").await;
     assert_eq!(told, "[{\"n\":2}]");
 }
@@ -243,7 +243,7 @@ async fn a_deployment_that_does_not_fit_beside_the_others_is_refused() {
 async fn two_apps_cannot_have_one_role() {
     let database = TestPostgres::shared().fresh_database().await;
     let named_after_another = format!(
-        "apps:\n  first:\n    wasm: {}\n  second:\n    wasm: {}\n    database: {{role: dbos_{}_first}}\n",
+        "apps:\n  first:\n    wasm: {}\n  second:\n    wasm: {}\n    database: {{role: dbos_{}:first}}\n",
         path("family"),
         path("starts"),
         database.name()

@@ -23,7 +23,7 @@ async fn together(host: &Host, run: &str, statements: &[&str]) -> String {
 
 /// Waits until no session of the app's login does anything at the server.
 async fn nothing_goes_on(database: &Database) {
-    let role = format!("dbos_{}_burglar", database.name());
+    let role = format!("dbos_{}:burglar", database.name());
     let active = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND state <> 'idle'";
     eventually("the app's sessions are idle", async || (database.count(active, &[&role]).await == 0).then_some(()))
         .await;

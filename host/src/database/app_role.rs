@@ -170,9 +170,10 @@ impl super::Database {
     }
 }
 
-/// `dbos_<database>_<app>`: roles belong to the whole server, and two databases of one server must not share one.
+/// `dbos_<database>:<app>`: roles belong to the whole server, and two databases of one server must not share one. No app
+/// has a colon in its name, so that no two pairs have one role.
 fn default_role(database: &str, app: &AppName) -> String {
-    let name = format!("dbos_{database}_{app}");
+    let name = format!("dbos_{database}:{app}");
     if name.len() <= MAX_ROLE_BYTES {
         return name;
     }

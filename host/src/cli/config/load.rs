@@ -98,14 +98,7 @@ impl Config {
 
     /// What a careful owner should know at each start, one sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> = self.apps.iter().filter_map(App::warning).collect();
-        let is_trusted = |app: &&App| app.sql_login == SqlLogin::Host;
-        if self.apps.iter().any(|app| is_trusted(&app)) && !self.apps.iter().all(|app| is_trusted(&app)) {
-            let text = "apps with `database.trusted` stand beside apps without it: what these put into the schema \
-                        `public` can run with the rights of the host, so trust all of them, or give them another database";
-            warnings.push(text.to_owned());
-        }
-        warnings
+        self.apps.iter().filter_map(App::warning).collect()
     }
 
     fn load_from(here: &Path, overrides: Overrides, variables: Variables<'_>) -> Result<Self, ConfigError> {
@@ -206,6 +199,18 @@ fn read_apps(
             return Err(values.error("database.role", text).hint(hint));
         }
         apps.push(app);
+    }
+    // What an app that is not trusted puts into the schema `public` can run in a statement of one that is.
+    let is_trusted = |app: &&App| app.sql_login == SqlLogin::Host;
+    if let (Some(trusted), Some(other)) = (apps.iter().find(is_trusted), apps.iter().find(|app| !is_trusted(app))) {
+        let text = format!(
+            "`apps.{}.database.trusted` is set beside `{}`, which is not trusted and could then do all that the host can",
+            trusted.name()?,
+            other.name()?
+        );
+        return Err(
+            ConfigError::new(text).hint("trust all apps of a database or none; another database can have the others")
+        );
     }
     Ok((apps, settings))
 }

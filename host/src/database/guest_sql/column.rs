@@ -92,7 +92,7 @@ fn named_forms<'a>(columns: impl Iterator<Item = (&'a str, &'a Type)>) -> Result
 }
 
 fn too_large(limit: usize) -> SqlFailure {
-    let message = format!("return a result of more than {limit} bytes");
+    let message = format!("the result has more than {limit} bytes");
     let hint = "ask for fewer rows or columns, or read the rows page by page with `sql::cursor`";
     SqlFailure::host(HostCode::ResultTooLarge, message).with_hint(hint)
 }
