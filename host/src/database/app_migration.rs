@@ -175,7 +175,7 @@ enum Note {
 async fn noted(client: &Client, app: &AppName, name: &str) -> Result<Note, DatabaseError> {
     let row = client
         .query_opt(
-            "SELECT checksum, transaction IS NULL, pg_xact_status(transaction)
+            "SELECT checksum, transaction IS NULL, pg_xact_status(transaction::xid8)
                FROM dbos_host.app_migration WHERE app = $1 AND name = $2",
             &[&app.as_str(), &name],
         )
@@ -226,7 +226,7 @@ async fn apply(client: &Client, login: &GuestLogin, app: &AppName, file: &File) 
     }
     client
         .execute(
-            "INSERT INTO dbos_host.app_migration (app, name, checksum, transaction) VALUES ($1, $2, $3, $4::text::xid8)",
+            "INSERT INTO dbos_host.app_migration (app, name, checksum, transaction) VALUES ($1, $2, $3, $4)",
             &[&app.as_str(), &file.name, &file.checksum, &number],
         )
         .await

@@ -18,7 +18,8 @@ pub(super) const MOST_ENTRIES: usize = 500;
 /// Bytes of payload in one commit, so that a few large results do not keep everybody waiting; one entry may have more.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
-/// Takes the entries for the next commit from the queue; at least one, if there is one. Those of one run keep their order.
+/// Takes the entries for the next commit from the queue; at least one, if there is one that is not blocked. Those of one run
+/// keep their order.
 /// One that does not go with what is taken waits for the next commit, and what does not touch its runs need not wait with
 /// it: a hundred starts of one id must not make a hundred commits of everybody's entries.
 pub(super) fn take(queue: &mut VecDeque<Pending>) -> Vec<Pending> {
@@ -26,6 +27,16 @@ pub(super) fn take(queue: &mut VecDeque<Pending>) -> Vec<Pending> {
     let (mut taken, mut left) = (Vec::new(), VecDeque::new());
     let mut bytes = 0;
     while let Some(pending) = queue.pop_front() {
+        // What was blocked is tried alone, so that it does not hold up others again.
+        if pending.blocked.is_some() {
+            if pending.blocked_until().is_none() && taken.is_empty() && touch(&mut touched, &pending.entry) {
+                taken.push(pending);
+                break;
+            }
+            touch(&mut touched, &pending.entry);
+            left.push_back(pending);
+            continue;
+        }
         let fits = taken.is_empty() || bytes + pending.entry.payload_bytes() <= MOST_BYTES;
         if taken.len() == MOST_ENTRIES || !fits {
             left.push_back(pending);
@@ -124,7 +135,7 @@ mod tests {
     fn taken(entries: Vec<Entry>) -> Vec<usize> {
         let pending = |entry| {
             let (answer, _) = tokio::sync::oneshot::channel();
-            Pending { entry, behind: Vec::new(), answer, fate: Fate::default() }
+            Pending { entry, behind: Vec::new(), answer, fate: Fate::default(), blocked: None }
         };
         let mut queue: VecDeque<Pending> = entries.into_iter().map(pending).collect();
         let mut sizes = Vec::new();

@@ -22,6 +22,7 @@ mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,11 +31,15 @@ use super::connection::Database;
 use super::finish::{FinalOutcome, Finish};
 use super::record::NewRecord;
 use super::start::NewRun;
-use crate::workflow::{Failure, RecordedResult};
+use crate::workflow::{Failure, RecordedResult, WorkflowId};
 
 /// Entries that wait to be written. When it is full, `append` waits: a slow database slows the guests down and does not
 /// fill the host's memory.
 const QUEUE: usize = 4096;
+
+/// How long an entry waits behind somebody else's lock before it is tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Something to be written.
 #[derive(Debug)]
@@ -48,6 +53,15 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// The run that it is about.
+    fn run(&self) -> &WorkflowId {
+        match self {
+            Self::Start(new) => new.claim().run(),
+            Self::Record(new) => new.claim.run(),
+            Self::Finish(new) => new.claim.run(),
+        }
+    }
+
     /// The size of what a guest or a client put into it.
     fn payload_bytes(&self) -> usize {
         let of_record = |record: &NewRecord| match &record.result {
@@ -143,6 +157,30 @@ struct Pending {
     behind: Vec<Fate>,
     answer: oneshot::Sender<Landed>,
     fate: Fate,
+    /// Somebody else's lock was in the way of it, or of an earlier entry of its run.
+    blocked: Option<Blocked>,
+}
+
+/// An entry that waits for somebody else's lock.
+#[derive(Debug, Clone, Copy)]
+struct Blocked {
+    /// When it is tried again.
+    until: Instant,
+    /// How long it waited this time.
+    pause: Duration,
+}
+
+impl Pending {
+    /// It waits, longer each time: whoever holds a lock for a second may hold it for an hour.
+    fn block(&mut self) {
+        let pause = self.blocked.map_or(FIRST_PAUSE, |blocked| (blocked.pause * 2).min(LONGEST_PAUSE));
+        self.blocked = Some(Blocked { until: Instant::now() + pause, pause });
+    }
+
+    /// When it may be tried again, if that is not now.
+    fn blocked_until(&self) -> Option<Instant> {
+        self.blocked.map(|blocked| blocked.until).filter(|until| Instant::now() < *until)
+    }
 }
 
 impl Journal {
@@ -172,7 +210,7 @@ impl Journal {
         let (sender, answer) = oneshot::channel();
         let behind = tickets.iter().map(|ticket| ticket.fate.clone()).collect();
         let fate = Fate::default();
-        let pending = Pending { entry, behind, answer: sender, fate: fate.clone() };
+        let pending = Pending { entry, behind, answer: sender, fate: fate.clone(), blocked: None };
         self.sender.send(pending).await.map_err(|_| JournalClosed)?;
         Ok(Ticket { answer, fate })
     }

@@ -323,7 +323,8 @@ async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
         .await;
     session.planned_at = session.planned_at.checked_sub(Duration::from_secs(2)).expect("the machine is up for longer");
     let (answer, _) = oneshot::channel();
-    let pending = Pending { entry: recorded(&runs[0], "1"), behind: Vec::new(), answer, fate: Fate::default() };
+    let pending =
+        Pending { entry: recorded(&runs[0], "1"), behind: Vec::new(), answer, fate: Fate::default(), blocked: None };
     assert_eq!(session.commit(&[pending]).await.unwrap(), [Landed::Written]);
     for (text, parameters) in STATEMENTS {
         let plan = plan(&session, text, parameters).await;
@@ -331,4 +332,27 @@ async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
         assert!(!plan.contains("Seq Scan on workflow_status") && !plan.contains("status_pending"), "{plan}");
         assert!(!plan.contains("Join Filter: (fence"), "each outcome is compared with each: {plan}");
     }
+}
+
+#[tokio::test]
+async fn a_row_that_somebody_has_locked_holds_up_its_own_run_only() {
+    let place = Place::new().await;
+    let journal = Journal::open(place.database.clone());
+    let runs = place.started(&journal, &ids(20)).await;
+    let somebody = place.database.own_client().await.unwrap();
+    somebody
+        .batch_execute("BEGIN; SELECT FROM dbos.workflow_status WHERE workflow_uuid = 'run-0' FOR UPDATE")
+        .await
+        .unwrap();
+    let stuck = journal.append(recorded(&runs[0], "1")).await.unwrap();
+    let behind = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&stuck)).await.unwrap();
+    let landed = all(&journal, runs[1..].iter().map(|run| recorded(run, "1")).collect()).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
+    let landed = all(&journal, runs[1..].iter().map(finished).collect()).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 1);
+    somebody.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(stuck.durable().await, Ok(Landed::Written));
+    assert_eq!(behind.durable().await, Ok(Landed::Written));
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'").await, 20);
 }

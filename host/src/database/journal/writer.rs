@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join4};
 use tokio::sync::mpsc;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::{Entry, Landed, Pending, batch};
@@ -22,6 +23,10 @@ use crate::workflow::{Code, Failure};
 
 /// How long one statement of the journal may take before it is cancelled and sent again.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a statement waits for a row that somebody else has locked. Those who mean well (a take-over, a cancel, a last
+/// flight) hold one for milliseconds. What has to wait longer waits by itself, and not in the way of every other run.
+const LOCK_TIMEOUT_MS: u32 = 1000;
 
 /// How long a commit may go without an answer before its connection is given up. A commit has three statements at most,
 /// each of which may wait for a lock for as long as it is let; they share the connection with BEGIN and COMMIT.
@@ -59,23 +64,27 @@ impl Writer {
 
     /// Writes what comes, until the last front of the journal is dropped.
     pub(super) async fn run(mut self, mut entries: mpsc::Receiver<Pending>) {
-        let mut queue = VecDeque::new();
+        let mut queue: VecDeque<Pending> = VecDeque::new();
         loop {
-            if queue.is_empty() {
-                let Some(first) = entries.recv().await else { return };
-                queue.push_back(first);
+            if queue.iter().all(|pending| pending.blocked_until().is_some()) && !more(&mut queue, &mut entries).await {
+                return;
             }
             fill(&mut queue, &mut entries);
             let together = batch::take(&mut queue);
             for pending in &together {
                 failpoint::hit(pending.entry.point(true)).await;
             }
-            self.write(together).await;
+            // In front of the later entries of their runs.
+            for mut pending in self.write(together).await.into_iter().rev() {
+                pending.block();
+                queue.push_front(pending);
+            }
         }
     }
 
-    /// Writes until the fate of each entry is known, and tells it.
-    async fn write(&mut self, together: Vec<Pending>) {
+    /// Writes until the fate of each entry is known, and tells it. Returns those for which that takes longer, because
+    /// somebody else has locked a row that they need.
+    async fn write(&mut self, together: Vec<Pending>) -> Vec<Pending> {
         // What the outcome was made from was not written, in an earlier commit: nor is the outcome.
         let (refused, together): (Vec<_>, Vec<_>) =
             together.into_iter().partition(|pending| pending.behind.iter().any(super::Fate::is_refused));
@@ -83,7 +92,7 @@ impl Writer {
             tell(pending, Landed::Exists).await;
         }
         if together.is_empty() {
-            return;
+            return Vec::new();
         }
         match self.insist(&together).await {
             Ok(landed) => {
@@ -91,24 +100,40 @@ impl Writer {
                     tell(pending, landed).await;
                 }
             }
-            Err(error) if together.len() == 1 => {
+            Err(Trouble::Locked) if together.len() == 1 => {
+                for pending in &together {
+                    tracing::warn!(
+                        "somebody else has locked `{}` in the database; its records wait",
+                        pending.entry.run()
+                    );
+                }
+                return together;
+            }
+            Err(Trouble::Entry(error)) if together.len() == 1 => {
                 let failure = Failure::new("DatabaseError", Code("not_recorded"), error.to_string());
                 for pending in together {
                     tell(pending, Landed::Refused(failure.clone())).await;
                 }
             }
-            // One of them is what the server cannot take. Each for itself: an outcome whose record turns out to be the
-            // bad one finds that out at the beginning of its turn.
+            // One of them is what the server cannot take, or waits for a lock. Each for itself: an outcome whose record
+            // turns out to be the bad one finds that out at the beginning of its turn, and one whose record waits does too.
             Err(_) => {
+                let mut blocked: Vec<Pending> = Vec::new();
                 for pending in together {
-                    Box::pin(self.write(vec![pending])).await;
+                    if blocked.iter().any(|other| other.entry.run() == pending.entry.run()) {
+                        blocked.push(pending);
+                    } else {
+                        blocked.extend(Box::pin(self.write(vec![pending])).await);
+                    }
                 }
+                return blocked;
             }
         }
+        Vec::new()
     }
 
-    /// Writes until the database has answered. An error is one of the entries' fault.
-    async fn insist(&mut self, together: &[Pending]) -> Result<Vec<Landed>, DatabaseError> {
+    /// Writes until the database has answered.
+    async fn insist(&mut self, together: &[Pending]) -> Result<Vec<Landed>, Trouble> {
         let mut backoff = Backoff::new("write the journal");
         let mut lost_answer = false;
         loop {
@@ -141,13 +166,12 @@ impl Writer {
                 Err(error) => error,
             };
             lost_answer |= is_connection_lost(&error);
-            let is_ours = is_an_entrys_fault(&error);
-            let error = DatabaseError::from(error);
-            if is_ours {
+            if let Some(trouble) = Trouble::of(&error) {
                 self.session = Some(session);
                 self.note(lost_answer);
-                return Err(error);
+                return Err(trouble(error.into()));
             }
+            let error = DatabaseError::from(error);
             // What is wrong may be the session's: a default that it was opened with (read-only, until the disk has room
             // again), statements that do not fit the tables any more or are gone. So the next try is in a new one.
             drop(session);
@@ -163,12 +187,33 @@ impl Writer {
     }
 }
 
+/// Waits for an entry, or until a blocked one may be tried again. False: the journal is closed.
+async fn more(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) -> bool {
+    let next = queue.iter().filter_map(Pending::blocked_until).min();
+    let due = async {
+        match next {
+            Some(until) => tokio::time::sleep_until(until.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        entry = entries.recv() => match entry {
+            Some(entry) => queue.push_back(entry),
+            None => return false,
+        },
+        () = due => {}
+    }
+    true
+}
+
 /// Moves what waits for its turn to where the next commit is made up, as much as one commit can have. What is beyond it
 /// stays in the channel, whose end those who append must feel.
 fn fill(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) {
-    while queue.len() < batch::MOST_ENTRIES {
+    let mut room = batch::MOST_ENTRIES.saturating_sub(queue.iter().filter(|pending| pending.blocked.is_none()).count());
+    while room > 0 {
         let Ok(more) = entries.try_recv() else { return };
         queue.push_back(more);
+        room -= 1;
     }
 }
 
@@ -190,7 +235,7 @@ impl Session {
         // The statements' plans do not depend on what is in the arrays; making them anew each time costs more than they do.
         let timeout = STATEMENT_TIMEOUT.as_millis();
         let settings = format!(
-            "SET statement_timeout = {timeout}; SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan;
+            "SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'; SET statement_timeout = {timeout}; SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan;
              SET default_transaction_isolation = 'read committed'"
         );
         client.batch_execute(&settings).await?;
@@ -253,6 +298,24 @@ impl Session {
     }
 }
 
+/// Why the entries of a commit were not written, although the database answers.
+enum Trouble {
+    /// One of them is what the server cannot take.
+    Entry(DatabaseError),
+    /// Somebody else has locked a row that one of them needs.
+    Locked,
+}
+
+impl Trouble {
+    /// What kind of trouble an error means; `None` for the database's own.
+    fn of(error: &Error) -> Option<fn(DatabaseError) -> Self> {
+        if is_an_entrys_fault(error) {
+            return Some(Self::Entry);
+        }
+        (error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)).then_some(|_| Self::Locked)
+    }
+}
+
 /// True when an entry itself is what the server cannot take (class 22, data exceptions; 54, program limits): it would
 /// never be written, however often it is sent. Everything else is the database's state, which passes.
 fn is_an_entrys_fault(error: &Error) -> bool {
@@ -274,9 +337,11 @@ mod tests {
             let claim = Claim::new(WorkflowId::stored(&n.to_string()), "t");
             let entry = Entry::Finish(Box::new(Finish { claim, outcome: FinalOutcome::Success("1".into()) }));
             let (answer, _) = tokio::sync::oneshot::channel();
-            sender.try_send(Pending { entry, behind: Vec::new(), answer, fate: Fate::default() }).unwrap();
+            sender
+                .try_send(Pending { entry, behind: Vec::new(), answer, fate: Fate::default(), blocked: None })
+                .unwrap();
         }
-        let mut queue = VecDeque::new();
+        let mut queue: VecDeque<Pending> = VecDeque::new();
         fill(&mut queue, &mut entries);
         assert_eq!(queue.len(), batch::MOST_ENTRIES);
         batch::take(&mut queue);
