@@ -236,7 +236,9 @@ mod tests {
     #[test]
     fn role_names_fit_and_stay_apart() {
         let app = AppName::parse("greeting").unwrap();
-        assert_eq!(default_role("dbos", &app), "dbos_dbos_greeting");
+        assert_eq!(default_role("dbos", &app), "dbos_dbos:greeting");
+        let [z, y_z] = ["z", "y_z"].map(|name| AppName::parse(name).unwrap());
+        assert_ne!(default_role("x_y", &z), default_role("x", &y_z));
         let long = AppName::parse(&"x".repeat(200)).unwrap();
         let other = AppName::parse(&"x".repeat(201)).unwrap();
         let (a, b) = (default_role("dbos", &long), default_role("dbos", &other));
