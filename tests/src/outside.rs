@@ -113,6 +113,13 @@ impl Outside {
         Self::answering(|_, _| Answer::Reply(200, "{}".into())).await
     }
 
+    /// A server that gives every request this answer, once the gate is open.
+    pub async fn held(answer: Answer) -> (Self, Gate) {
+        let gate = Gate::closed();
+        let answer = answer.held_by(&gate);
+        (Self::answering(move |_, _| answer.clone()).await, gate)
+    }
+
     /// A server that answers each request as the script says, which is given the request and all that came before it.
     pub async fn answering(script: impl Fn(&Received, &[Received]) -> Answer + Send + Sync + 'static) -> Self {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dbos_host_tests::{Answer, Database, Gate, Host, HostBuilder, Outside, Reply, Request, TestPostgres, eventually};
+use dbos_host_tests::{Database, Gate, Host, HostBuilder, Reply, Request, TestPostgres, eventually};
 use serde_json::{Value, json};
 
 use crate::small_steps::{World, start};
@@ -28,14 +28,7 @@ fn problem(reply: &Reply, status: u16, code: &str) -> String {
 
 /// A host whose first request outside is answered when the gate is open, with a run that waits for the answer.
 async fn asking() -> (World, Host, Gate) {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, earlier| match earlier.len() {
-        0 => Answer::json(&json!("late")).held_by(&held),
-        _ => Answer::json(&json!("heard")),
-    })
-    .await;
-    let world = World::with(TestPostgres::shared(), outside).await;
+    let (world, gate) = World::with_a_late_answer().await;
     let host = world.host().start().await;
     start(&host, "write_tell_write", "asks").await;
     world.outside.wait_for(1).await;
@@ -272,14 +265,7 @@ async fn a_host_that_stops_is_not_ready_and_takes_nothing_over() {
 
 #[tokio::test]
 async fn runs_of_a_dead_executor_are_taken_over_on_demand_and_those_of_a_living_one_are_not() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, earlier| match earlier.len() {
-        0 => Answer::json(&json!("late")).held_by(&held),
-        _ => Answer::json(&json!("heard")),
-    })
-    .await;
-    let world = World::with(TestPostgres::shared(), outside).await;
+    let (world, gate) = World::with_a_late_answer().await;
     let mut dies = world.host().executor("dies").lease(SHORT_LEASE).start().await;
     start(&dies, "write_tell_write", "left").await;
     world.outside.wait_for(1).await;

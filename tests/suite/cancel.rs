@@ -39,9 +39,7 @@ async fn heard(world: &World, run: &str, reply: JoinHandle<Reply>) {
 
 /// A world in which requests are not answered before the gate is open.
 async fn held_world() -> (World, Gate) {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, _| Answer::json(&json!("heard")).held_by(&held)).await;
+    let (outside, gate) = Outside::held(Answer::json(&json!("heard"))).await;
     (World::with(TestPostgres::shared(), outside).await, gate)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dbos_host_tests::{Answer, Gate, Hold, Host, Outside, TestPostgres, eventually};
+use dbos_host_tests::{Answer, Hold, Host, Outside, TestPostgres, eventually};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -132,15 +132,8 @@ async fn a_stopped_host_that_wakes_up_does_not_send_what_the_heir_has_recorded()
 
 #[tokio::test]
 async fn a_request_of_a_stopped_host_is_not_recorded_when_it_wakes_up() {
-    let gate = Gate::closed();
-    let held = gate.clone();
     // The first request is answered late, the heir's at once.
-    let outside = Outside::answering(move |_, earlier| match earlier.len() {
-        0 => Answer::json(&json!("late")).held_by(&held),
-        _ => Answer::json(&json!("heard")),
-    })
-    .await;
-    let world = World::with(TestPostgres::shared(), outside).await;
+    let (world, gate) = World::with_a_late_answer().await;
     let sleeper = world.host().executor("sleeper").heedless().lease(SHORT_LEASE).start().await;
     start(&sleeper, "write_tell_write", "late").await;
     world.outside.wait_for(1).await;
@@ -155,14 +148,7 @@ async fn a_request_of_a_stopped_host_is_not_recorded_when_it_wakes_up() {
 
 #[tokio::test]
 async fn another_host_takes_over_from_a_killed_one_when_its_lease_is_over() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, earlier| match earlier.len() {
-        0 => Answer::json(&json!("late")).held_by(&held),
-        _ => Answer::json(&json!("heard")),
-    })
-    .await;
-    let world = World::with(TestPostgres::shared(), outside).await;
+    let (world, _gate) = World::with_a_late_answer().await;
     let mut first = world.host().executor("first").lease(SHORT_LEASE).start().await;
     let _second = world.host().executor("second").lease(SHORT_LEASE).start().await;
     start(&first, "write_tell_write", "inherited").await;
@@ -174,9 +160,7 @@ async fn another_host_takes_over_from_a_killed_one_when_its_lease_is_over() {
 
 #[tokio::test]
 async fn the_same_id_started_at_once_on_one_host_and_on_two_is_one_run() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, _| Answer::json(&json!("heard")).held_by(&held)).await;
+    let (outside, gate) = Outside::held(Answer::json(&json!("heard"))).await;
     let world = World::with(TestPostgres::shared(), outside).await;
     let one = world.host().executor("one").start().await;
     let two = world.host().executor("two").start().await;

@@ -15,9 +15,7 @@ struct World {
 }
 
 async fn world() -> World {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, _| Answer::Reply(200, "told".into()).held_by(&held)).await;
+    let (outside, gate) = Outside::held(Answer::Reply(200, "told".into())).await;
     let database = TestPostgres::shared().fresh_database().await;
     let builder = HostBuilder::new("web").database(&database);
     let builder = builder.guest_env("OUTSIDE_URL", &outside.url()).allow(&outside.url());

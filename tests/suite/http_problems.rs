@@ -1,7 +1,7 @@
 //! What a client hears when it gets no answer: a problem (RFC 9457) with a code that stays, what was expected and what
 //! came; and what it asked for has not begun.
 
-use dbos_host_tests::{Answer, Database, Gate, Host, HostBuilder, Outside, Reply, Request, TestPostgres, eventually};
+use dbos_host_tests::{Answer, Database, Host, HostBuilder, Outside, Reply, Request, TestPostgres, eventually};
 use serde_json::{Value, json};
 
 use crate::raw_http::Connection;
@@ -223,9 +223,7 @@ async fn an_answer_that_is_not_http_is_told() {
 
 #[tokio::test]
 async fn who_comes_when_the_host_is_full_is_turned_away_before_anything_is_written() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, _| Answer::Reply(200, "told".into()).held_by(&held)).await;
+    let (outside, gate) = Outside::held(Answer::Reply(200, "told".into())).await;
     let database = TestPostgres::shared().fresh_database().await;
     let builder = HostBuilder::new("web").database(&database).config("limits: { requests: 3 }");
     let host = builder.guest_env("OUTSIDE_URL", &outside.url()).allow(&outside.url()).start().await;
@@ -269,9 +267,7 @@ async fn who_comes_when_the_host_is_full_is_turned_away_before_anything_is_writt
 
 #[tokio::test]
 async fn a_handler_whose_client_went_away_keeps_its_place() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, _| Answer::Reply(200, "told".into()).held_by(&held)).await;
+    let (outside, gate) = Outside::held(Answer::Reply(200, "told".into())).await;
     let database = TestPostgres::shared().fresh_database().await;
     let builder = HostBuilder::new("web").database(&database).config("limits: { requests: 1 }");
     let host = builder.guest_env("OUTSIDE_URL", &outside.url()).allow(&outside.url()).start().await;

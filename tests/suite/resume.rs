@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use dbos_host_tests::{Answer, Database, Gate, HostBuilder, Outside, TestPostgres, eventually, programs};
+use dbos_host_tests::{Database, HostBuilder, TestPostgres, eventually, programs};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -25,18 +25,6 @@ async fn resumed(builder: &HostBuilder, run: &str) {
     assert!(output.status.success() && said == format!("{run}  resumed\n"), "{output:?}");
 }
 
-/// A world whose first request is answered when the gate is open, and the others at once.
-async fn world_with_a_late_answer() -> (World, Gate) {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, earlier| match earlier.len() {
-        0 => Answer::json(&json!("late")).held_by(&held),
-        _ => Answer::json(&json!("heard")),
-    })
-    .await;
-    (World::with(TestPostgres::shared(), outside).await, gate)
-}
-
 /// Runs a program of the real `dbos` package's client on a database; returns what it printed.
 async fn python(database: &Database, program: &str) -> String {
     let program = format!(
@@ -49,7 +37,7 @@ async fn python(database: &Database, program: &str) -> String {
 
 #[tokio::test]
 async fn a_cancelled_run_that_is_resumed_goes_on_behind_its_records() {
-    let (world, _gate) = world_with_a_late_answer().await;
+    let (world, _gate) = World::with_a_late_answer().await;
     let host = world.host().start().await;
     start(&host, "write_tell_write", "again").await;
     world.outside.wait_for(1).await;
@@ -60,7 +48,7 @@ async fn a_cancelled_run_that_is_resumed_goes_on_behind_its_records() {
 
 #[tokio::test]
 async fn a_run_is_resumed_while_no_host_runs() {
-    let (world, gate) = world_with_a_late_answer().await;
+    let (world, gate) = World::with_a_late_answer().await;
     let mut host = world.host().start().await;
     start(&host, "write_tell_write", "later").await;
     world.outside.wait_for(1).await;
@@ -135,7 +123,7 @@ async fn a_run_that_sleeps_goes_on_sleeping_when_it_is_resumed() {
 /// A host is stopped in the middle of a request, another one takes the resumed run over, and the first one wakes up.
 #[tokio::test]
 async fn the_claim_before_a_resume_writes_nothing() {
-    let (world, gate) = world_with_a_late_answer().await;
+    let (world, gate) = World::with_a_late_answer().await;
     // It does not look: what keeps it from writing is the fence.
     let sleeper = world.host().executor("sleeper").heedless().start().await;
     start(&sleeper, "write_tell_write", "taken").await;
@@ -157,7 +145,7 @@ async fn the_claim_before_a_resume_writes_nothing() {
 
 #[tokio::test]
 async fn a_running_run_that_is_resumed_is_begun_again_from_its_records() {
-    let (world, gate) = world_with_a_late_answer().await;
+    let (world, gate) = World::with_a_late_answer().await;
     let host = world.host().start().await;
     start(&host, "write_tell_write", "runs").await;
     world.outside.wait_for(1).await;
@@ -169,7 +157,7 @@ async fn a_running_run_that_is_resumed_is_begun_again_from_its_records() {
 
 #[tokio::test]
 async fn a_dbos_client_cancels_and_resumes() {
-    let (world, _gate) = world_with_a_late_answer().await;
+    let (world, _gate) = World::with_a_late_answer().await;
     let host = world.host().start().await;
     start(&host, "write_tell_write", "theirs").await;
     world.outside.wait_for(1).await;
@@ -298,7 +286,7 @@ async fn a_host_that_is_killed_while_it_takes_a_resumed_run_leaves_it_to_the_nex
     for visit in
         ["dequeue.before_page#1", "dequeue.after_page#1", "attempt.before_count#1", "attempt.before_instance#1"]
     {
-        let (world, gate) = world_with_a_late_answer().await;
+        let (world, gate) = World::with_a_late_answer().await;
         let mut host = world.host().start().await;
         start(&host, "write_tell_write", "resumed").await;
         world.outside.wait_for(1).await;
@@ -315,7 +303,7 @@ async fn a_host_that_is_killed_while_it_takes_a_resumed_run_leaves_it_to_the_nex
 
 #[tokio::test]
 async fn a_command_that_is_killed_has_resumed_or_not_and_nothing_between() {
-    let (world, gate) = world_with_a_late_answer().await;
+    let (world, gate) = World::with_a_late_answer().await;
     let mut host = world.host().start().await;
     start(&host, "write_tell_write", "killed").await;
     world.outside.wait_for(1).await;
@@ -333,7 +321,7 @@ async fn a_command_that_is_killed_has_resumed_or_not_and_nothing_between() {
 
 #[tokio::test]
 async fn an_attempt_that_could_not_be_given_back_is_given_back_later() {
-    let (world, gate) = world_with_a_late_answer().await;
+    let (world, gate) = World::with_a_late_answer().await;
     let builder = world.host().lease(SHORT_LEASE);
     let host = builder.start().await;
     start(&host, "write_tell_write", "lapsed").await;

@@ -1,6 +1,6 @@
 //! Attempts: of communicators by their policy, of transactions until nobody is in the way.
 
-use dbos_host_tests::{Answer, Database, Gate, HostBuilder, Outside, TestPostgres, eventually};
+use dbos_host_tests::{Answer, Database, HostBuilder, Outside, TestPostgres, eventually};
 use serde_json::json;
 
 async fn prepared(outside: &Outside) -> (Database, HostBuilder) {
@@ -70,8 +70,7 @@ async fn an_error_that_forbids_it_is_not_tried_again() {
 
 #[tokio::test]
 async fn an_attempt_that_takes_too_long_is_ended_and_the_next_one_begins() {
-    let gate = Gate::closed();
-    let outside = Outside::answering(move |_, _| Answer::Reply(200, "late".into()).held_by(&gate)).await;
+    let (outside, _gate) = Outside::held(Answer::Reply(200, "late".into())).await;
     let (result, _) = ask(&outside, "hurry").await;
     assert_eq!(result, "error: the attempt took longer than its time-out of 200ms");
     assert_eq!(outside.received().len(), 2);

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use dbos_host_tests::{Database, HostBuilder, Request, TestPostgres, eventually, programs};
+use dbos_host_tests::{Answer, Database, HostBuilder, Outside, Request, TestPostgres, eventually, programs};
 use serde_json::{Value, json};
 
 /// A host with the apps `starts` (it has routes, and writes to the table `written`) and `burglar` (it runs any SQL), which
@@ -101,7 +101,7 @@ async fn the_role_of_one_app_cannot_reach_what_another_has() {
 #[tokio::test]
 async fn an_app_sees_its_own_environment_and_none_of_the_others() {
     let database = TestPostgres::shared().fresh_database().await;
-    let outside = dbos_host_tests::Outside::start().await;
+    let outside = Outside::start().await;
     let url = outside.url();
     let builder = configured(
         &database,
@@ -127,21 +127,20 @@ async fn an_app_sees_its_own_environment_and_none_of_the_others() {
     assert_eq!(outside.received().len(), told);
 }
 
+/// The configuration of an app that asks the outside.
+fn asking(name: &str, guest: &str, outside: &Outside) -> String {
+    format!(
+        "  {name}:\n    wasm: {}\n    env: {{OUTSIDE_URL: '{u}'}}\n    outbound: {{allow: ['{u}']}}\n",
+        path(guest),
+        u = outside.url()
+    )
+}
+
 #[tokio::test]
 async fn what_a_killed_host_left_of_each_app_goes_on() {
     let database = TestPostgres::shared().fresh_database().await;
-    let gate = dbos_host_tests::Gate::closed();
-    let held = gate.clone();
-    let outside =
-        dbos_host_tests::Outside::answering(move |_, _| dbos_host_tests::Answer::json(&json!("ok")).held_by(&held))
-            .await;
-    let app = |name: &str, guest: &str| {
-        format!(
-            "  {name}:\n    wasm: {}\n    env: {{OUTSIDE_URL: '{u}'}}\n    outbound: {{allow: ['{u}']}}\n",
-            path(guest),
-            u = outside.url()
-        )
-    };
+    let (outside, gate) = Outside::held(Answer::json(&json!("ok"))).await;
+    let app = |name: &str, guest: &str| asking(name, guest, &outside);
     let builder =
         configured(&database, &format!("apps:\n{}{}", app("one", "starts"), app("two", "retries"))).executor("both");
     let mut host = builder.start().await;
@@ -167,18 +166,8 @@ async fn what_a_killed_host_left_of_each_app_goes_on() {
 #[tokio::test]
 async fn what_an_app_left_at_a_host_that_lives_goes_on_at_the_one_that_serves_it() {
     let database = TestPostgres::shared().fresh_database().await;
-    let gate = dbos_host_tests::Gate::closed();
-    let held = gate.clone();
-    let outside =
-        dbos_host_tests::Outside::answering(move |_, _| dbos_host_tests::Answer::json(&json!("ok")).held_by(&held))
-            .await;
-    let app = |name: &str, guest: &str| {
-        format!(
-            "  {name}:\n    wasm: {}\n    env: {{OUTSIDE_URL: '{u}'}}\n    outbound: {{allow: ['{u}']}}\n",
-            path(guest),
-            u = outside.url()
-        )
-    };
+    let (outside, gate) = Outside::held(Answer::json(&json!("ok"))).await;
+    let app = |name: &str, guest: &str| asking(name, guest, &outside);
     let both = configured(&database, &format!("apps:\n{}{}", app("one", "starts"), app("two", "retries")));
     let mut host = both.executor("first").start().await;
     host.start_workflow("asks", "b", &json!({ "how": "once" })).await;

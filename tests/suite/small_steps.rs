@@ -1,6 +1,6 @@
 //! The guest `small_steps` with everything around it, for the tests of fencing, lost answers and restarts.
 
-use dbos_host_tests::{Answer, Database, Host, HostBuilder, Outside, TestPostgres};
+use dbos_host_tests::{Answer, Database, Gate, Host, HostBuilder, Outside, TestPostgres};
 use serde_json::{Value, json};
 
 /// A database with the guest's table, and an outside that counts.
@@ -13,6 +13,18 @@ impl World {
     pub(crate) async fn on(server: &TestPostgres) -> Self {
         let outside = Outside::answering(|_, _| Answer::json(&json!("heard"))).await;
         Self::with(server, outside).await
+    }
+
+    /// A world whose first request is answered when the gate is open, and the others at once.
+    pub(crate) async fn with_a_late_answer() -> (Self, Gate) {
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let outside = Outside::answering(move |_, earlier| match earlier.len() {
+            0 => Answer::json(&json!("late")).held_by(&held),
+            _ => Answer::json(&json!("heard")),
+        })
+        .await;
+        (Self::with(TestPostgres::shared(), outside).await, gate)
     }
 
     pub(crate) async fn with(server: &TestPostgres, outside: Outside) -> Self {

@@ -1,6 +1,6 @@
 //! Every way to start a run: what is acknowledged is one run with one outcome, and what is wrong is told.
 
-use dbos_host_tests::{Answer, Database, Gate, Host, HostBuilder, Outside, Reply, Request, TestPostgres};
+use dbos_host_tests::{Answer, Database, Host, HostBuilder, Outside, Reply, Request, TestPostgres};
 use serde_json::{Value, json};
 
 /// The host with the guest `starts` on a fresh database that has its table.
@@ -49,9 +49,7 @@ async fn one_id_twice_at_once_is_one_run_with_one_result_for_both() {
 
 #[tokio::test]
 async fn a_start_that_is_sent_again_joins_the_run_and_later_its_result() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, _| Answer::Reply(200, "at last".into()).held_by(&held)).await;
+    let (outside, gate) = Outside::held(Answer::Reply(200, "at last".into())).await;
     let (_database, host) = started(&outside).await;
     let arguments = json!({ "text": "hi" });
     host.start_workflow("ask", "again", &arguments).await;

@@ -62,9 +62,7 @@ async fn stops_are_not_attempts_of_a_run_that_sleeps() {
 
 /// A host with a request that is not answered yet, another host of the same database, and the gate to the answer.
 async fn asking() -> (World, Host, Host, HostBuilder, Gate) {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let outside = Outside::answering(move |_, _| Answer::json(&json!("heard")).held_by(&held)).await;
+    let (outside, gate) = Outside::held(Answer::json(&json!("heard"))).await;
     let world = World::with(TestPostgres::shared(), outside).await;
     let first = world.host().executor("first").lease(SHORT_LEASE).start().await;
     let second_builder = world.host().executor("second").lease(SHORT_LEASE).note_visits();

@@ -113,3 +113,19 @@ impl Backoff {
         self.next = (self.next * 2).min(Duration::from_secs(5));
     }
 }
+
+/// Asks until the database answers, however long it is away: a failure of it is nobody's but its own. `what` is the
+/// question, as it stands after "cannot".
+pub async fn until_answered<T, E, F>(what: &'static str, mut ask: impl FnMut() -> F) -> T
+where
+    E: std::error::Error + Sync,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut backoff = Backoff::new(what);
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => backoff.wait(&error).await,
+        }
+    }
+}

@@ -53,7 +53,7 @@ pub use attempt::Attempt;
 pub use cancel::Cancel;
 pub use claim::{Claim, Incarnation};
 pub use component::StoredComponent;
-pub use connection::{Backoff, Database};
+pub use connection::{Backoff, Database, until_answered};
 pub use deployment::DeployError;
 pub use dequeue::Served;
 pub use error::DatabaseError;

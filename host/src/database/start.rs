@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use super::claim::{Claim, Incarnation};
@@ -108,7 +109,7 @@ const START: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
                          $9::text[], $10::text[])
-      AS n (id, name, executor, version, token, app, inputs, created_at, incarnation, trace)
+      AS n (id, name, executor, version, token, app, inputs, created_at, trace, incarnation)
 ), self AS (
     SELECT executor_id, incarnation FROM dbos_host.executor
       WHERE (executor_id, incarnation) IN (SELECT executor, incarnation FROM new)
@@ -140,13 +141,13 @@ SELECT 'self ' || incarnation, executor_id FROM self UNION ALL SELECT 'created',
 const START_CHILDREN: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
-                         $9::text[], $10::text[], $11::int4[], $12::int8[], $13::int8[], $14::bytea[],
-                         $15::text[])
-      AS n (id, name, executor, version, token, app, inputs, created_at, parent, parent_token, step, started_at,
-            completed_at, digest, trace)
+                         $9::text[], $10::text[], $11::text[], $12::int4[], $13::int8[], $14::int8[],
+                         $15::bytea[])
+      AS n (id, name, executor, version, token, app, inputs, created_at, trace, parent, parent_token, step, started_at,
+            completed_at, digest)
 ), locked AS (
     SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
-      WHERE s.workflow_uuid = ANY ($9)
+      WHERE s.workflow_uuid = ANY ($10)
       ORDER BY s.workflow_uuid
       FOR NO KEY UPDATE
 ), fence AS (
@@ -241,6 +242,37 @@ impl Children {
     }
 }
 
+/// The columns that both statements begin with: what a run is, whoever starts it.
+struct Columns<'a> {
+    texts: [Vec<&'a str>; 7],
+    created_at: Vec<i64>,
+    traces: Vec<Option<String>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(new: &[&'a NewRun]) -> Self {
+        Self {
+            texts: [
+                column(new, |new| new.claim.run().as_str()),
+                column(new, |new| new.name.as_str()),
+                column(new, |new| new.executor.as_str()),
+                column(new, |new| new.version.as_str()),
+                column(new, |new| new.claim.token()),
+                column(new, |new| new.app.as_str()),
+                column(new, |new| &*new.inputs),
+            ],
+            created_at: column(new, |new| new.created_at.0),
+            traces: column(new, |new| new.trace.map(TraceContext::to_header)),
+        }
+    }
+
+    /// The parameters, with the statement's own behind them.
+    fn with<'p>(&'p self, own: &[&'p (dyn ToSql + Sync)]) -> Vec<&'p (dyn ToSql + Sync)> {
+        let texts = self.texts.iter().map(|texts| texts as &(dyn ToSql + Sync));
+        texts.chain([&self.created_at as _, &self.traces as _]).chain(own.iter().copied()).collect()
+    }
+}
+
 /// Writes starts without a parent. No two have the same id.
 pub(super) async fn write(
     client: &Client,
@@ -250,23 +282,9 @@ pub(super) async fn write(
     if new.is_empty() {
         return Ok(Starts::default());
     }
-    let rows = client
-        .query(
-            &statements.start,
-            &[
-                &column(new, |new| new.claim.run().as_str()),
-                &column(new, |new| new.name.as_str()),
-                &column(new, |new| new.executor.as_str()),
-                &column(new, |new| new.version.as_str()),
-                &column(new, |new| new.claim.token()),
-                &column(new, |new| new.app.as_str()),
-                &column(new, |new| &*new.inputs),
-                &column(new, |new| new.created_at.0),
-                &column(new, |new| new.incarnation.as_str()),
-                &column(new, |new| new.trace.map(TraceContext::to_header)),
-            ],
-        )
-        .await?;
+    let columns = Columns::of(new);
+    let incarnations = column(new, |new| new.incarnation.as_str());
+    let rows = client.query(&statements.start, &columns.with(&[&incarnations])).await?;
     Ok(Starts(named(&rows)))
 }
 
@@ -279,28 +297,16 @@ pub(super) async fn write_children(
     if new.is_empty() {
         return Ok(Children::default());
     }
-    let rows = client
-        .query(
-            &statements.children,
-            &[
-                &column(new, |new| new.claim.run().as_str()),
-                &column(new, |new| new.name.as_str()),
-                &column(new, |new| new.executor.as_str()),
-                &column(new, |new| new.version.as_str()),
-                &column(new, |new| new.claim.token()),
-                &column(new, |new| new.app.as_str()),
-                &column(new, |new| &*new.inputs),
-                &column(new, |new| new.created_at.0),
-                &column(parents, |parent| parent.claim.run().as_str()),
-                &column(parents, |parent| parent.claim.token()),
-                &column(parents, |parent| parent.step.get()),
-                &column(parents, |parent| parent.started_at.0),
-                &column(parents, |parent| parent.completed_at.0),
-                &column(parents, |parent| parent.digest.0.as_slice()),
-                &column(new, |new| new.trace.map(TraceContext::to_header)),
-            ],
-        )
-        .await?;
+    let columns = Columns::of(new);
+    let records = [
+        &column(parents, |parent| parent.claim.run().as_str()) as &(dyn ToSql + Sync),
+        &column(parents, |parent| parent.claim.token()),
+        &column(parents, |parent| parent.step.get()),
+        &column(parents, |parent| parent.started_at.0),
+        &column(parents, |parent| parent.completed_at.0),
+        &column(parents, |parent| parent.digest.0.as_slice()),
+    ];
+    let rows = client.query(&statements.children, &columns.with(&records)).await?;
     Ok(Children(named(&rows)))
 }
 

@@ -9,7 +9,7 @@ use super::Executor;
 use super::attempt::{AttemptEnd, Prepared, interrupted};
 use super::registry::Driven;
 use crate::calls::{Unsettled, WaitFor};
-use crate::database::{Backoff, Claim, Entry, FinalOutcome, Finish, Landed, NewRun, Outcome, TakenRun};
+use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, NewRun, Outcome, TakenRun, until_answered};
 use crate::failpoint;
 use crate::workflow::{AttemptBackoff, Code, Failure, Status};
 
@@ -69,14 +69,9 @@ impl Executor {
     /// A run that was taken in the middle of a sleep needs no instance before it is due, and no attempt. One whose
     /// attempts have come to nothing waits.
     async fn before_taking_up(&self, taken: &TakenRun) {
-        let mut backoff = Backoff::new("read a workflow's last record");
-        let wake = loop {
-            match self.database.sleeping_until(taken.claim.run()).await {
-                Ok(wake) => break wake,
-                Err(error) => backoff.wait(&error).await,
-            }
-        };
-        if let Some(wake) = wake {
+        let run = taken.claim.run();
+        let what = "read a workflow's last record";
+        if let Some(wake) = until_answered(what, || self.database.sleeping_until(run)).await {
             self.clock.sleep_until(wake).await;
         }
         let wait = AttemptBackoff::after_takeover(taken.attempts);
@@ -186,22 +181,11 @@ impl Executor {
     /// Counts an attempt and loads what the instance needs. `None`: the run is not this host's any more.
     async fn prepare(&self, claim: &Claim) -> Option<Prepared> {
         self.lease.held().await;
-        let mut backoff = Backoff::new("load a workflow");
         failpoint::hit("attempt.before_count").await;
-        let counted = loop {
-            match self.database.count_attempt(claim).await {
-                Ok(Some(attempt)) => break attempt,
-                Ok(None) => return None,
-                Err(error) => backoff.wait(&error).await,
-            }
-        };
+        let counted = until_answered("count an attempt", || self.database.count_attempt(claim)).await?;
         failpoint::hit("attempt.after_count").await;
-        loop {
-            match self.database.load_history(claim.run()).await {
-                Ok(records) => return Some(Prepared::replay(counted, records)),
-                Err(error) => backoff.wait(&error).await,
-            }
-        }
+        let records = until_answered("load a workflow", || self.database.load_history(claim.run())).await;
+        Some(Prepared::replay(counted, records))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Executor;
 use super::registry::News;
 use crate::calls::{Interrupt, WaitFor};
-use crate::database::{Backoff, Outcome};
+use crate::database::{Outcome, until_answered};
 use crate::workflow::{EpochMs, WorkflowId};
 
 /// How long a run may wait with its instance before it gives the instance up. A replay costs microseconds for each
@@ -47,13 +47,7 @@ impl Executor {
     /// The outcome as the database has it. `None` inside: the run goes on. `None` outside: there is no such run. Without
     /// the database it waits until that is back.
     pub async fn outcome_so_far(&self, run: &WorkflowId) -> Option<Option<Outcome>> {
-        let mut backoff = Backoff::new("read the outcome of a workflow");
-        loop {
-            match self.database.outcome(run).await {
-                Ok(found) => return found,
-                Err(error) => backoff.wait(&error).await,
-            }
-        }
+        until_answered("read the outcome of a workflow", || self.database.outcome(run)).await
     }
 
     /// As [`Self::outcome_of`], for a run that waits: it keeps its instance for a short wait only, and not while others

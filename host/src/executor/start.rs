@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::difference::{Difference, difference};
 use super::{App, Executor};
 use crate::calls::{Program, StartRequest};
-use crate::database::{Backoff, Entry, Existing, Landed, NewRun, TakenRun};
+use crate::database::{Entry, Existing, Landed, NewRun, TakenRun, until_answered};
 use crate::failpoint;
 use crate::workflow::{Arguments, ArgumentsError, Failure, WorkflowId};
 
@@ -122,13 +122,7 @@ impl Executor {
     }
 
     async fn existing(&self, new: &NewRun) -> Option<Existing> {
-        let mut backoff = Backoff::new("read a workflow");
-        loop {
-            match self.database.existing_run(new).await {
-                Ok(found) => return found,
-                Err(error) => backoff.wait(&error).await,
-            }
-        }
+        until_answered("read a workflow", || self.database.existing_run(new)).await
     }
 
     pub(super) fn prepare_run(&self, program: &Program, id: WorkflowId, name: &str, arguments: Arguments) -> NewRun {

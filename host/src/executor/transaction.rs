@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Executor;
 use super::attempt::check_result;
 use crate::calls::{Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, StepCall, StepEnd, TransactionCalls};
-use crate::database::{Backoff, Flight, FlightEntry, GuestSession, NewRecord, SessionEnd, SqlFailure};
+use crate::database::{Flight, FlightEntry, GuestSession, NewRecord, SessionEnd, SqlFailure, until_answered};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
 use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind, TraceContext, WorkflowId};
@@ -214,13 +214,7 @@ impl Executor {
 
     /// A database failure is never a step's: wait for the database.
     async fn open(&self, app: &super::App, isolation: Isolation, read_only: bool) -> GuestSession {
-        let mut backoff = Backoff::new("begin a transaction");
-        loop {
-            match app.settings().sql.begin(isolation, read_only).await {
-                Ok(session) => return session,
-                Err(error) => backoff.wait(&error).await,
-            }
-        }
+        until_answered("begin a transaction", || app.settings().sql.begin(isolation, read_only)).await
     }
 }
 

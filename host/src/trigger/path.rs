@@ -4,47 +4,27 @@
 //! the end of one. Bytes that are no UTF-8 are refused: replaced by a mark, two different paths would be one.
 
 use http::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::problem::Problem;
 use crate::workflow::{Code, excerpt};
 
+/// All but what RFC 3986 calls unreserved.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// Decodes one segment; `what` names it in the problem.
 pub(super) fn decoded(what: &str, segment: &str) -> Result<String, Problem> {
-    String::from_utf8(bytes(segment)).map_err(|_| {
+    // What is no escape stays as it is.
+    let bytes = percent_decode_str(segment).collect();
+    String::from_utf8(bytes).map_err(|_| {
         let text = format!("`{what}` in the path is `{}`, which is not UTF-8", excerpt(segment));
         Problem::new(StatusCode::BAD_REQUEST, Code("bad_path"), text).with("parameter", what)
     })
 }
 
-/// What is no escape stays as it is.
-fn bytes(segment: &str) -> Vec<u8> {
-    let bytes = segment.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let digit = |place: usize| bytes.get(at + place).and_then(|digit| char::from(*digit).to_digit(16));
-        match (byte, digit(1), digit(2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits are a byte"));
-                at += 3;
-            }
-            _ => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
-}
-
 /// A text as one segment of a path.
 pub(super) fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 #[cfg(test)]

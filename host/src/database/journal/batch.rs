@@ -29,11 +29,11 @@ pub(super) fn take(queue: &mut VecDeque<Pending>) -> Vec<Pending> {
     while let Some(pending) = queue.pop_front() {
         // What was blocked is tried alone, so that it does not hold up others again.
         if pending.blocked.is_some() {
-            if pending.blocked_until().is_none() && taken.is_empty() && touch(&mut touched, &pending.entry) {
+            let goes = touch(&mut touched, &pending.entry);
+            if goes && taken.is_empty() && pending.blocked_until().is_none() {
                 taken.push(pending);
                 break;
             }
-            touch(&mut touched, &pending.entry);
             left.push_back(pending);
             continue;
         }

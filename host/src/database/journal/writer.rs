@@ -166,12 +166,14 @@ impl Writer {
                 Err(error) => error,
             };
             lost_answer |= is_connection_lost(&error);
-            if let Some(trouble) = Trouble::of(&error) {
-                self.session = Some(session);
-                self.note(lost_answer);
-                return Err(trouble(error.into()));
-            }
-            let error = DatabaseError::from(error);
+            let error = match Trouble::of(error) {
+                Ok(trouble) => {
+                    self.session = Some(session);
+                    self.note(lost_answer);
+                    return Err(trouble);
+                }
+                Err(error) => error,
+            };
             // What is wrong may be the session's: a default that it was opened with (read-only, until the disk has room
             // again), statements that do not fit the tables any more or are gone. So the next try is in a new one.
             drop(session);
@@ -307,12 +309,18 @@ enum Trouble {
 }
 
 impl Trouble {
-    /// What kind of trouble an error means; `None` for the database's own.
-    fn of(error: &Error) -> Option<fn(DatabaseError) -> Self> {
-        if is_an_entrys_fault(error) {
-            return Some(Self::Entry);
+    /// What kind of trouble an error means.
+    ///
+    /// # Errors
+    /// When it is the database's own.
+    fn of(error: Error) -> Result<Self, DatabaseError> {
+        if is_an_entrys_fault(&error) {
+            Ok(Self::Entry(error.into()))
+        } else if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            Ok(Self::Locked)
+        } else {
+            Err(error.into())
         }
-        (error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)).then_some(|_| Self::Locked)
     }
 }
 
