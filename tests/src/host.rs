@@ -112,6 +112,21 @@ impl Host {
         format!("{}{path}", address.expect("the host has an admin server"))
     }
 
+    /// Where it listens, as it says itself.
+    ///
+    /// # Panics
+    /// If the host does not listen yet.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.url.as_deref().expect("the host listens")
+    }
+
+    /// Its process. `None`: it has ended.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// What the host has written so far, log lines and output.
     #[must_use]
     pub fn log(&self) -> String {

@@ -8,6 +8,7 @@
 //! This crate must not depend on the others of the workspace: it builds in seconds, before anything else can be built.
 
 mod apt;
+mod bench;
 mod checkout;
 mod debian_sysroot;
 mod demo;
@@ -35,6 +36,8 @@ usage: cargo xtask COMMAND
   test [-- FILTER]     runs everything that CI checks; with a filter only the integration tests whose name has it in it
   fuzz [TARGET …] [--seconds N]
                        gives made-up bytes to what reads bytes from outside, N seconds for each target (60)
+  bench [-- ARGUMENTS] measures what the host costs, as ratios to what the database can do; ARGUMENTS are workloads (W1),
+                       `--rounds N` and `--json`
   guests               builds every guest program and prints where the components are
   guest-toolchain [--debian]
                        makes sure that guests can be built; with --debian from Debian's packages even where rustup
@@ -65,6 +68,8 @@ fn dispatch(arguments: &[&str]) -> Result<ExitCode> {
         ["test"] => test::everything(&Project::locate()?)?,
         ["test", "--", filter @ ..] => test::filtered(&Project::locate()?, filter)?,
         ["fuzz", arguments @ ..] => fuzz::run(&Project::locate()?, arguments)?,
+        ["bench"] => bench::run(&Project::locate()?, &[])?,
+        ["bench", "--", arguments @ ..] => bench::run(&Project::locate()?, arguments)?,
         ["guests"] => guests::print_all(&Project::locate()?)?,
         ["guest-toolchain"] => guest_toolchain::describe(guest_toolchain::ensure(&Project::locate()?)?)?,
         ["guest-toolchain", "--debian"] => {

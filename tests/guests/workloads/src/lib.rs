@@ -1,0 +1,61 @@
+//! What the bench runs: workflows that do as little as can be measured, so that what is measured is the host and the
+//! database under it.
+
+use std::time::Duration;
+
+use dbos_guest::prelude::*;
+
+#[communicator]
+fn nothing(number: u32) -> Result<u32> {
+    Ok(number)
+}
+
+#[transaction]
+fn insert(name: &str) -> Result<u64> {
+    sql::execute("INSERT INTO bench_rows (name) VALUES ($1)", params![name])
+}
+
+/// W1: one communicator that does nothing.
+#[workflow]
+fn one_step() -> Result<u32> {
+    nothing(1)
+}
+
+/// W10: ten of them.
+#[workflow]
+fn ten_steps() -> Result<u32> {
+    let mut sum = 0;
+    for number in 1..=10 {
+        sum += nothing(number)?;
+    }
+    Ok(sum)
+}
+
+/// WT: one transaction that inserts one row.
+#[workflow]
+fn one_row() -> Result<u64> {
+    insert("Mike")
+}
+
+/// Steps, a sleep, and one more step.
+#[workflow]
+fn steps_then_sleep(steps: u32, milliseconds: u64) -> Result<u32> {
+    for number in 0..steps {
+        nothing(number)?;
+    }
+    sleep(Duration::from_millis(milliseconds))?;
+    nothing(steps)
+}
+
+/// Nothing at all.
+#[get("/hello")]
+fn hello() -> Result<String> {
+    Ok("hello".to_owned())
+}
+
+/// A handler that awaits a one-transaction workflow.
+#[get("/greeting/{name}")]
+fn greeting(name: &str) -> Result<String> {
+    one_row()?;
+    Ok(format!("Thank you for being awesome, {name}!"))
+}
