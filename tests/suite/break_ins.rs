@@ -54,7 +54,7 @@ DECLARE
     found record;
 BEGIN
     FOR found IN SELECT name, parameter_types::text[] AS types FROM pg_prepared_statements
-                 WHERE statement LIKE '%record_transaction%' AND parameter_types <> '{}' LOOP
+                 WHERE statement LIKE '%end_transaction%' AND parameter_types <> '{}' LOOP
         EXECUTE format('DEALLOCATE %I', found.name);
         EXECUTE format('PREPARE %I (%s) AS INSERT INTO public.loot VALUES ($2::text)', found.name,
                        array_to_string(found.types, ', '));

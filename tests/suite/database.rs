@@ -100,7 +100,7 @@ async fn guest_sql_reaches_nothing_of_the_systems() {
     let more = [
         "CREATE TABLE dbos.mine (n int)",
         "CREATE FUNCTION dbos_host.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "ALTER FUNCTION dbos_host.record_transaction OWNER TO CURRENT_USER",
+        "ALTER FUNCTION dbos_host.end_transaction OWNER TO CURRENT_USER",
         "DROP SCHEMA dbos CASCADE",
         "SET ROLE postgres",
         "SET SESSION AUTHORIZATION postgres",
@@ -120,12 +120,34 @@ async fn guest_sql_reaches_nothing_of_the_systems() {
 #[tokio::test]
 async fn guest_sql_cannot_write_a_record_with_a_claim_that_it_guesses() {
     let database = fresh_database().await;
-    let forged =
-        "SELECT dbos_host.record_transaction('burglary', 'a guess', 2, 'try_sql', '[]', 1, 1, 'burglar', '\\x00')";
-    let told = burgle(&database, &[forged, "SELECT 1 AS n"]).await;
-    assert!(!told[0].starts_with('['), "{told:?}");
-    assert_eq!(told[1], r#"[{"n":1}]"#);
-    assert_eq!(database.steps("burglary").await.len(), 2);
+    let forged = [
+        "SELECT dbos_host.end_transaction('burglary', 'a guess', 'burglar', 2, 'try_sql', '[]', 1, 1, '\\x00', \
+            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+        "SELECT dbos_host.end_transaction('burglary', NULL, 'burglar', 2, 'try_sql', '[]', 1, 1, '\\x00', \
+            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+    ];
+    let told = burgle(&database, &[forged[0], forged[1], "SELECT 1 AS n"]).await;
+    assert!(told[0].starts_with("DH001: ") && told[1].starts_with("DH001: "), "{told:?}");
+    assert_eq!(told[2], r#"[{"n":1}]"#);
+    assert_eq!(database.steps("burglary").await.len(), 3);
+}
+
+#[tokio::test]
+async fn guest_sql_cannot_make_a_run_with_an_incarnation_that_it_guesses() {
+    let database = fresh_database().await;
+    // A run of somebody else's workflow, over or still to be run, by every executor that there is.
+    let forge = |executor: &str, status: &str| {
+        format!(
+            "SELECT dbos_host.end_transaction('loot', 'guess:1', 'burglar', 1, 'x', '[]', 1, 1, '\\x0011223344556677', \
+             'pay', {executor}, 'guess', 'v', '{{}}', 1, NULL, {status}, '1', NULL)"
+        )
+    };
+    let forged = ["'local'", "NULL"].map(|executor| ["NULL", "'SUCCESS'"].map(|status| forge(executor, status)));
+    let forged: Vec<&str> = forged.iter().flatten().map(String::as_str).collect();
+    for told in burgle(&database, &forged).await {
+        assert!(told.starts_with("DH001: "), "{told}");
+    }
+    assert_eq!(database.status("loot").await, None);
 }
 
 #[tokio::test]

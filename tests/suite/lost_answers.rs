@@ -76,7 +76,7 @@ async fn an_outcome_whose_answer_is_lost_is_the_outcome() {
 async fn a_transaction_whose_commit_is_lost_takes_effect_once_at_each_level() {
     let cable = Cable::lay().await;
     for level in ["serializable", "repeatable_read", "read_committed"] {
-        for statement in ["dbos_host.record_transaction", "COMMIT"] {
+        for statement in ["dbos_host.end_transaction", "COMMIT"] {
             for cut in CUTS {
                 let run = cable.run(level, statement, cut).await;
                 assert_eq!(cable.world.database.output(&run).await, json!(1), "{run}");

@@ -130,10 +130,8 @@ impl super::Database {
         let client = self.client().await?;
         let row = client
             .query_one(
-                "SELECT has_schema_privilege($1, 'dbos_host', 'USAGE')
-                    AND has_function_privilege($1, 'dbos_host.record_transaction(text, text, integer, text, text, \
-                        bigint, bigint, text, bytea)', 'EXECUTE')",
-                &[&role],
+                "SELECT has_schema_privilege($1, 'dbos_host', 'USAGE') AND has_function_privilege($1, $2, 'EXECUTE')",
+                &[&role, &END_TRANSACTION],
             )
             .await?;
         Ok(row.get(0))
@@ -169,6 +167,10 @@ impl super::Database {
         }
     }
 }
+
+/// The one function that the role of an app may call, with the types of its parameters.
+const END_TRANSACTION: &str = "dbos_host.end_transaction(text, text, text, integer, text, text, bigint, bigint, bytea, \
+     text, text, text, text, text, bigint, text, text, text, text)";
 
 /// `dbos_<database>:<app>`: roles belong to the whole server, and two databases of one server must not share one. No app
 /// has a colon in its name, so that no two pairs have one role.
@@ -223,8 +225,7 @@ GRANT {name} TO CURRENT_USER;
 GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {name};
 GRANT USAGE, CREATE ON SCHEMA public TO {name};
 GRANT USAGE ON SCHEMA dbos_host TO {name};
-GRANT EXECUTE ON FUNCTION dbos_host.record_transaction(text, text, integer, text, text, bigint, bigint, text, bytea)
-  TO {name};
+GRANT EXECUTE ON FUNCTION {END_TRANSACTION} TO {name};
 "
     )
 }

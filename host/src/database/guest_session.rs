@@ -6,129 +6,116 @@
 //! only fail, unless it had set a savepoint. How long all this may take is in [`super::guest_patience`].
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
-use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Client, Object};
 use futures_util::TryStreamExt;
+use futures_util::future::join;
 use tokio_postgres::Statement;
 
-use super::app_role::GuestLogin;
 use super::connection::Database;
 use super::error::DatabaseError;
-use super::guest_connect::{self, BoundedConnect};
+use super::guest_connect;
 use super::guest_cursor::Cursors;
 use super::guest_patience::{self, AFTER_CANCEL, Backend, Patience};
+use super::guest_pool::RESET;
 use super::guest_sql::{
     HostCode, MAX_RESULT_BYTES, Parameter, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control,
 };
 pub use super::last_flight::SessionEnd;
 use super::last_flight::{self, Flight};
 use super::url::DatabaseUrl;
-use crate::workflow::Isolation;
-
-/// Connections of one app on its own login (lifetime: the process).
-#[derive(Clone, Debug)]
-pub struct GuestPool {
-    pool: Pool,
-    url: Arc<DatabaseUrl>,
-    patience: Patience,
-    host: Database,
-}
-
-impl GuestPool {
-    /// A pool of at most `size` connections; they are opened when they are needed. A statement may take as long as
-    /// `statement`, a whole transaction as long as `transaction`. `host` ends what the login itself can end no more.
-    #[must_use]
-    pub fn new(
-        login: &GuestLogin,
-        size: usize,
-        (statement, transaction): (Duration, Duration),
-        host: Database,
-    ) -> Self {
-        // `Clean` resets a session before it is used again: settings, temporary tables, cursors, advisory locks. What one
-        // guest left behind must not travel to the next.
-        let config = ManagerConfig { recycling_method: RecyclingMethod::Clean };
-        let url = Arc::new(login.url().clone());
-        let manager = Manager::from_connect(url.config().clone(), BoundedConnect::to(&url), config);
-        let pool = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build();
-        let pool = pool.expect("a pool without time-outs needs nothing that could be missing");
-        Self { pool, url, patience: Patience { statement, transaction }, host }
-    }
-
-    /// Opens a transaction.
-    ///
-    /// # Errors
-    /// When no connection can be had; the caller tries again.
-    pub async fn begin(&self, isolation: Isolation, read_only: bool) -> Result<GuestSession, DatabaseError> {
-        let client = match self.pool.get().await {
-            Ok(client) => client,
-            Err(deadpool_postgres::PoolError::Backend(error)) => return Err(error.into()),
-            Err(other) => unreachable!("a pool without time-outs and hooks failed with: {other}"),
-        };
-        let level = match isolation {
-            Isolation::Serializable => "SERIALIZABLE",
-            Isolation::RepeatableRead => "REPEATABLE READ",
-            Isolation::ReadCommitted => "READ COMMITTED",
-        };
-        let access = if read_only { "READ ONLY" } else { "READ WRITE" };
-        // Types that a rolled-back transaction made are remembered by numbers that may mean others now.
-        client.clear_type_cache();
-        // The SELECT takes the snapshot: from here on the guest cannot lower the isolation level any more.
-        let settings = self.patience.settings();
-        let begun = client.simple_query(&format!("BEGIN ISOLATION LEVEL {level} {access}; {settings}")).await?;
-        Ok(GuestSession {
-            client: Some(client),
-            url: Arc::clone(&self.url),
-            backend: Backend::of(&begun),
-            patience: self.patience,
-            host: self.host.clone(),
-            stuck: None,
-            first_failure: None,
-            doomed: None,
-            spoiled: false,
-            cancelled: AtomicBool::new(false),
-            savepoints: Vec::new(),
-            cursors: Cursors::default(),
-        })
-    }
-}
 
 /// The attempt is over: another transaction was in the way, or the connection is gone. The guest is not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the transaction must be run again")]
 pub struct Doomed;
 
-/// An open transaction (lifetime: one attempt of a step). Dropped before its end, it is rolled back and its connection
-/// closed.
+/// Why a transaction cannot go on, whatever the guest does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doom {
+    /// Another transaction was in the way.
+    Conflict,
+    /// The connection is gone.
+    ConnectionLost,
+    /// The database does not begin a transaction, and says why.
+    NotBegun(String),
+}
+
+/// The beginning of a transaction, which goes out with its first statement.
+#[derive(Debug)]
+struct Opening {
+    sql: String,
+    is_sent: AtomicBool,
+    /// The server's process, once it has answered.
+    backend: OnceLock<Option<Backend>>,
+}
+
+/// A transaction (lifetime: one attempt of a step). Dropped before its end, it is rolled back and its connection closed.
 #[derive(Debug)]
 pub struct GuestSession {
     client: Option<Client>,
     url: Arc<DatabaseUrl>,
-    backend: Option<Backend>,
+    opening: Opening,
     patience: Patience,
     host: Database,
     /// A statement that did not end when it was cancelled.
     stuck: Option<SqlFailure>,
-    first_failure: Option<SqlFailure>,
-    doomed: Option<Severity>,
+    pub(super) first_failure: Option<SqlFailure>,
+    doomed: Option<Doom>,
     /// The guest upset the driver's view of the session, so the connection must not serve anybody else.
     spoiled: bool,
     /// The server was asked to cancel. The request goes its own way and may come late, so whatever runs on this connection
     /// next could be what it ends: that must not be somebody else's statement.
     cancelled: AtomicBool,
+    /// Nothing that was put off to the commit stands in its way.
+    is_checked: bool,
     /// For each open savepoint, the failure that had happened before it: rolling back to it restores that state.
-    savepoints: Vec<Option<SqlFailure>>,
+    pub(super) savepoints: Vec<Option<SqlFailure>>,
     pub(super) cursors: Cursors,
 }
 
-/// How many savepoints may be open at once. Each costs the server memory and locks; code nests them by call depth.
-const MAX_SAVEPOINTS: usize = 100;
-
 impl GuestSession {
+    /// A transaction that begins, by `sql`, when the guest sends its first statement.
+    pub(super) fn new(client: Client, url: Arc<DatabaseUrl>, sql: String, patience: Patience, host: Database) -> Self {
+        Self {
+            client: Some(client),
+            url,
+            opening: Opening { sql, is_sent: AtomicBool::new(false), backend: OnceLock::new() },
+            patience,
+            host,
+            stuck: None,
+            first_failure: None,
+            doomed: None,
+            spoiled: false,
+            cancelled: AtomicBool::new(false),
+            is_checked: false,
+            savepoints: Vec::new(),
+            cursors: Cursors::default(),
+        }
+    }
+
     pub(super) fn client(&self) -> &Client {
         self.client.as_ref().expect("the session is used only before its end")
+    }
+
+    /// Does `work` in the transaction. BEGIN goes out right before the first of it, without a round trip of its own.
+    ///
+    /// If the server does not begin the transaction, `work` has had no effect: it is read-only then, see [`RESET`].
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+        if self.opening.is_sent.swap(true, Ordering::SeqCst) {
+            return work.await;
+        }
+        // `join` polls in the order of its arguments, and each sends its messages when it is first polled.
+        let (begun, result) = join(self.client().simple_query(&self.opening.sql), work).await;
+        let begun = begun.map_err(|error| match Severity::of(&error) {
+            Severity::ConnectionLost => Failed::from(error),
+            _ => Failed::NotBegun(DatabaseError::from(error).to_string()),
+        })?;
+        // Nobody else sets it: whoever sends the beginning reads its answer.
+        let _ = self.opening.backend.set(Backend::of(&begun));
+        result
     }
 
     /// The first statement that failed and was not undone by a savepoint: the transaction cannot commit.
@@ -137,10 +124,10 @@ impl GuestSession {
         self.first_failure.as_ref()
     }
 
-    /// True when the attempt is over without the guest's doing.
+    /// Why the attempt is over without the guest's doing, if it is.
     #[must_use]
-    pub fn is_doomed(&self) -> bool {
-        self.doomed.is_some()
+    pub fn doom(&self) -> Option<&Doom> {
+        self.doomed.as_ref()
     }
 
     /// The failure of a statement that did not end when it was cancelled. The session is of no use any more, and running
@@ -170,7 +157,7 @@ impl GuestSession {
 
     /// Waits for a statement, and cancels it when it takes too long: the guest may have lifted the server's own limit.
     pub(super) async fn in_time<T>(&self, statement: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
-        let mut statement = pin!(statement);
+        let mut statement = pin!(self.within(statement));
         if let Ok(ended) = tokio::time::timeout(self.patience.of_statement(), &mut statement).await {
             return ended;
         }
@@ -226,58 +213,6 @@ impl GuestSession {
         Ok(self.client().prepare(sql).await?)
     }
 
-    /// Opens a savepoint.
-    ///
-    /// # Errors
-    /// As [`Self::query`].
-    pub async fn savepoint(&mut self) -> Result<Result<(), SqlFailure>, Doomed> {
-        if self.savepoints.len() >= MAX_SAVEPOINTS {
-            return Ok(Err(refused(format!("more than {MAX_SAVEPOINTS} savepoints would be open at once"))));
-        }
-        let result = self.control(&format!("SAVEPOINT s{}", self.savepoints.len())).await?;
-        if result.is_ok() {
-            self.savepoints.push(self.first_failure.clone());
-        }
-        Ok(result)
-    }
-
-    /// Closes the newest savepoint and keeps its effects.
-    ///
-    /// # Errors
-    /// As [`Self::query`].
-    pub async fn release(&mut self) -> Result<Result<(), SqlFailure>, Doomed> {
-        let Some(depth) = self.savepoints.len().checked_sub(1) else {
-            return Ok(Err(refused("there is no open savepoint")));
-        };
-        let result = self.control(&format!("RELEASE SAVEPOINT s{depth}")).await?;
-        if result.is_ok() {
-            self.savepoints.pop();
-            self.cursors.released(depth);
-        }
-        Ok(result)
-    }
-
-    /// Undoes everything since the newest savepoint and closes it.
-    ///
-    /// # Errors
-    /// As [`Self::query`].
-    pub async fn rollback_to(&mut self) -> Result<Result<(), SqlFailure>, Doomed> {
-        let Some(depth) = self.savepoints.len().checked_sub(1) else {
-            return Ok(Err(refused("there is no open savepoint")));
-        };
-        let result = self.control(&format!("ROLLBACK TO SAVEPOINT s{depth}; RELEASE SAVEPOINT s{depth}")).await?;
-        if result.is_ok() {
-            self.first_failure = self.savepoints.pop().flatten();
-            self.cursors.undone(depth);
-        }
-        Ok(result)
-    }
-
-    /// How many savepoints are open.
-    pub(super) fn depth(&self) -> usize {
-        self.savepoints.len()
-    }
-
     pub(super) async fn control(&mut self, sql: &str) -> Result<Result<(), SqlFailure>, Doomed> {
         let statement = async { self.client().batch_execute(sql).await.map_err(Failed::from) };
         let result = self.in_time(statement).await;
@@ -301,8 +236,16 @@ impl GuestSession {
             Ok(value) => Ok(Ok(value)),
             // Found before anything was sent: the transaction is as it was.
             Err(Failed::Guest(failure)) => Ok(Err(failure)),
-            Err(Failed::Server(severity @ (Severity::Retry | Severity::ConnectionLost), _)) => {
-                self.doomed = Some(severity);
+            Err(Failed::Server(Severity::Retry, _)) => {
+                self.doomed = Some(Doom::Conflict);
+                Err(Doomed)
+            }
+            Err(Failed::Server(Severity::ConnectionLost, _)) => {
+                self.doomed = Some(Doom::ConnectionLost);
+                Err(Doomed)
+            }
+            Err(Failed::NotBegun(reason)) => {
+                self.doomed = Some(Doom::NotBegun(reason));
                 Err(Doomed)
             }
             Err(Failed::Server(Severity::Statement, failure)) => {
@@ -315,26 +258,38 @@ impl GuestSession {
         }
     }
 
-    /// Ends the transaction with `flight`; see [`SessionEnd`] for what is true then.
-    pub async fn commit(mut self, flight: &Flight) -> SessionEnd {
-        match self.doomed {
-            Some(Severity::ConnectionLost) => return SessionEnd::ConnectionLost,
-            Some(_) => return SessionEnd::Retry,
+    /// Finds out whether anything that was put off to the commit stands in its way, so that the commit can only fail by a
+    /// conflict or the database's own trouble. The guest can send nothing after it.
+    ///
+    /// # Errors
+    /// How the transaction has ended instead; it is to be rolled back.
+    pub async fn check(&mut self) -> Result<(), SessionEnd> {
+        let end = self.in_flight(last_flight::check(self.client())).await;
+        self.is_checked = true;
+        match end {
+            SessionEnd::Committed => Ok(()),
+            end => Err(end),
+        }
+    }
+
+    /// Ends the transaction with `flight`, or with nothing but what the guest has done; see [`SessionEnd`] for what is
+    /// true then.
+    pub async fn commit(mut self, flight: Option<&Flight>) -> SessionEnd {
+        match self.doomed.take() {
+            Some(Doom::ConnectionLost) => return SessionEnd::ConnectionLost,
+            Some(Doom::Conflict) => return SessionEnd::Retry,
+            Some(Doom::NotBegun(reason)) => return SessionEnd::Unavailable(reason),
             None => {}
         }
-        let end = {
-            let mut flight = pin!(last_flight::send(self.client(), flight));
-            match tokio::time::timeout(self.patience.of_commit(), &mut flight).await {
-                Ok(end) => end,
-                // A deferred trigger of the guest, most likely. Whether the commit lands is up to the cancellation.
-                Err(_) => {
-                    self.cancel().await;
-                    tokio::time::timeout(AFTER_CANCEL, &mut flight).await.unwrap_or(SessionEnd::ConnectionLost)
-                }
-            }
-        };
+        if flight.is_none() && !self.is_begun() {
+            self.client = None;
+            return SessionEnd::Committed;
+        }
+        let reset = OnceLock::new();
+        let end = self.in_flight(last_flight::send(self.client(), flight, self.is_checked, &reset)).await;
         // After any of these the server has left the transaction, so the connection can serve the next one.
         let spoiled = self.is_spoiled()
+            || reset.get() != Some(&true)
             || match &end {
                 SessionEnd::Failed(failure) => failure.spoils_session(),
                 // Whatever the trouble is, another connection may have less of it.
@@ -347,6 +302,30 @@ impl GuestSession {
         end
     }
 
+    /// Waits for what ends a transaction, and cancels it when it takes too long: a deferred trigger of the guest, most
+    /// likely. Whether a commit lands then is up to the cancellation.
+    async fn in_flight(&self, flight: impl Future<Output = SessionEnd>) -> SessionEnd {
+        let flight = self.within(async { Ok(flight.await) });
+        let mut flight = pin!(flight);
+        let end = match tokio::time::timeout(self.patience.of_commit(), &mut flight).await {
+            Ok(end) => end,
+            Err(_) => {
+                self.cancel().await;
+                let end = tokio::time::timeout(AFTER_CANCEL, &mut flight).await;
+                end.unwrap_or(Ok(SessionEnd::ConnectionLost))
+            }
+        };
+        match end {
+            Ok(end) => end,
+            Err(Failed::NotBegun(reason)) => SessionEnd::Unavailable(reason),
+            Err(_) => SessionEnd::ConnectionLost,
+        }
+    }
+
+    fn is_begun(&self) -> bool {
+        self.opening.is_sent.load(Ordering::SeqCst)
+    }
+
     fn is_spoiled(&self) -> bool {
         self.spoiled || self.cancelled.load(Ordering::SeqCst)
     }
@@ -356,8 +335,12 @@ impl GuestSession {
         if self.stuck.is_some() {
             return;
         }
-        let rolled_back = tokio::time::timeout(AFTER_CANCEL, self.client().batch_execute("ROLLBACK")).await;
-        if matches!(rolled_back, Ok(Ok(()))) && !self.is_spoiled() {
+        if self.is_begun() {
+            let client = self.client();
+            let both = join(client.batch_execute("ROLLBACK"), client.batch_execute(RESET));
+            let Ok((Ok(()), Ok(()))) = tokio::time::timeout(AFTER_CANCEL, both).await else { return };
+        }
+        if !self.is_spoiled() {
             self.client = None;
         }
     }
@@ -366,6 +349,10 @@ impl GuestSession {
 impl Drop for GuestSession {
     fn drop(&mut self) {
         let Some(client) = self.client.take() else { return };
+        if !self.is_begun() {
+            // Nothing was sent, so there is nothing to undo.
+            return;
+        }
         // The transaction is open, perhaps with a statement running in it. The connection must not serve anybody else;
         // closing it rolls back, and the cancellation ends a statement that would go on for hours and keep its locks.
         let client = Object::take(client);
@@ -373,7 +360,8 @@ impl Drop for GuestSession {
         drop(client);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (url, host) = (Arc::clone(&self.url), self.host.clone());
-            runtime.spawn(guest_patience::end(token, url, self.backend.take(), host));
+            let backend = self.opening.backend.take().flatten();
+            runtime.spawn(guest_patience::end(token, url, backend, host));
         }
     }
 }
@@ -388,6 +376,8 @@ pub(super) enum Failed {
     Guest(SqlFailure),
     /// Said by the server, or by the connection.
     Server(Severity, Box<SqlFailure>),
+    /// The server did not begin the transaction, and said why.
+    NotBegun(String),
     /// It takes too long, and goes on although it was cancelled.
     Stuck,
 }

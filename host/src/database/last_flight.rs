@@ -1,33 +1,40 @@
-//! The last flight of a transaction step: the record and COMMIT, sent together.
+//! The last flight of a transaction step: its record, what goes with it, and COMMIT, sent together.
 //!
 //! The guest's SQL has run and nothing has taken effect yet. What follows must be all or nothing: the deferred
-//! constraints, the fence, the records, the commit. All of it is sent without waiting for answers in between, so the
+//! constraints, the fence, what is recorded, the commit. All of it is sent without waiting for answers in between, so the
 //! fence cannot say "no" by its result: COMMIT is on its way. It raises, which aborts the transaction, and the COMMIT
 //! behind it can only roll back, with an answer that looks like success. Therefore every statement's result is looked
 //! at, in order, and COMMIT's answer alone proves nothing.
+//!
+//! Beside the step's record a flight may carry the run's start and its outcome. With all three, a workflow of one
+//! transaction is one commit. A start that is carried is not in the database while the body runs, and must be carried to
+//! the end: in a snapshot that is older than its row, no later statement of this transaction could see or lock it.
+
+use std::sync::OnceLock;
 
 use deadpool_postgres::Client;
-use futures_util::future::{join_all, join3};
+use futures_util::future::{OptionFuture, join4};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
+use super::finish::FinalOutcome;
+use super::guest_pool::RESET;
 use super::guest_sql::{Severity, SqlFailure};
+use super::progress::of_end;
 use super::record::NewRecord;
+use super::start::NewRun;
 use crate::failpoint;
-use crate::workflow::RecordedResult;
+use crate::workflow::{RecordedResult, TraceContext};
 
 /// What is committed together with a guest's SQL.
-#[derive(Debug, Default)]
-pub struct Flight {
-    /// In the order in which they are written.
-    pub entries: Vec<FlightEntry>,
-}
-
-/// One entry of a last flight.
 #[derive(Debug)]
-pub enum FlightEntry {
+pub struct Flight {
     /// The step's own record, which must be an output: a failed step rolls back and is recorded by the journal.
-    Record(Box<NewRecord>),
+    pub record: NewRecord,
+    /// The run's start, if that is not in the database yet.
+    pub start: Option<Box<NewRun>>,
+    /// The run's outcome, if it has ended with this step.
+    pub outcome: Option<FinalOutcome>,
 }
 
 /// How a transaction ended.
@@ -47,11 +54,14 @@ pub enum SessionEnd {
     NotOwner,
     /// The step has a record: an earlier commit, whose answer was lost, did land. Nothing has happened now.
     Exists,
+    /// There is another run under the id of the start that the flight carried. Nothing has happened.
+    StartExists,
     /// The database refused: a deferred constraint, say. Nothing has happened; it is the step's error.
     Failed(SqlFailure),
 }
 
-const RECORD: &str = "SELECT dbos_host.record_transaction($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const END: &str = "SELECT dbos_host.end_transaction($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+     $16, $17, $18, $19)";
 
 /// Deferred constraints first: their errors are the step's. Then settings that any guest may change for its session and
 /// that the record must not depend on: a commit that is not on disk, an encoding that is not the driver's, a time limit.
@@ -59,23 +69,38 @@ const RECORD: &str = "SELECT dbos_host.record_transaction($1, $2, $3, $4, $5, $6
 const CONSTRAINTS_THEN_SETTINGS: &str = "SET CONSTRAINTS ALL IMMEDIATE; CLOSE ALL; SET LOCAL synchronous_commit = on; \
      SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = 0";
 
-/// Ends the open transaction of `client` with `flight`.
-pub(super) async fn send(client: &Client, flight: &Flight) -> SessionEnd {
+/// Sends what a commit could fail by that is the step's own doing. `Committed`: it did not.
+pub(super) async fn check(client: &Client) -> SessionEnd {
+    match client.batch_execute(CONSTRAINTS_THEN_SETTINGS).await {
+        Ok(()) => SessionEnd::Committed,
+        Err(error) => of_guest(&error),
+    }
+}
+
+/// Ends the open transaction of `client` with `flight`. `is_checked`: [`check`] was sent before. `is_reset` is set to
+/// whether the session is as if it were new then.
+pub(super) async fn send(
+    client: &Client,
+    flight: Option<&Flight>,
+    is_checked: bool,
+    is_reset: &OnceLock<bool>,
+) -> SessionEnd {
     failpoint::hit("transaction.before_flight").await;
-    let constraints = client.batch_execute(CONSTRAINTS_THEN_SETTINGS);
-    let records = join_all(flight.entries.iter().map(|FlightEntry::Record(entry)| write(client, entry)));
-    let commit = client.batch_execute("COMMIT");
+    let constraints = (!is_checked).then(|| client.batch_execute(CONSTRAINTS_THEN_SETTINGS));
+    let recorded = flight.map(|flight| write(client, flight));
+    let (commit, reset) = (client.batch_execute("COMMIT"), client.batch_execute(RESET));
     // `join` polls in the order of its arguments, and each of these sends its messages when it is first polled: they go
     // out in this order and the server answers in this order.
-    let (constraints, records, commit) = join3(constraints, records, commit).await;
+    let (constraints, recorded, commit, reset) =
+        join4(OptionFuture::from(constraints), OptionFuture::from(recorded), commit, reset).await;
     failpoint::hit("transaction.after_flight").await;
-    if let Err(error) = constraints {
+    // It is set once, here.
+    let _ = is_reset.set(reset.is_ok());
+    if let Some(Err(error)) = constraints {
         return of_guest(&error);
     }
-    for result in records {
-        if let Err(error) = result {
-            return of_record(&error);
-        }
+    if let Some(Err(error)) = recorded {
+        return of_record(&error);
     }
     match commit {
         Ok(()) => SessionEnd::Committed,
@@ -85,23 +110,36 @@ pub(super) async fn send(client: &Client, flight: &Flight) -> SessionEnd {
 
 /// The statement is sent with its text and types each time: a statement that was prepared before has a name, and the
 /// guest, who shares the session, could put another one under it.
-async fn write(client: &Client, entry: &NewRecord) -> Result<u64, tokio_postgres::Error> {
-    let RecordedResult::Output(output) = &entry.result else {
+async fn write(client: &Client, flight: &Flight) -> Result<u64, tokio_postgres::Error> {
+    let Flight { record, start, outcome } = flight;
+    let RecordedResult::Output(output) = &record.result else {
         unreachable!("a failed transaction is rolled back and recorded by the journal");
     };
+    let start = start.as_deref();
+    let end = outcome.as_ref().map(of_end);
     client
         .execute_typed(
-            RECORD,
+            END,
             &[
-                (&entry.claim.run().as_str(), Type::TEXT),
-                (&entry.claim.token(), Type::TEXT),
-                (&entry.step.get(), Type::INT4),
-                (&entry.name, Type::TEXT),
+                (&record.claim.run().as_str(), Type::TEXT),
+                (&record.claim.token(), Type::TEXT),
+                (&record.app.as_str(), Type::TEXT),
+                (&record.step.get(), Type::INT4),
+                (&record.name, Type::TEXT),
                 (output, Type::TEXT),
-                (&entry.started_at.0, Type::INT8),
-                (&entry.completed_at.0, Type::INT8),
-                (&entry.app.as_str(), Type::TEXT),
-                (&entry.digest.0.as_slice(), Type::BYTEA),
+                (&record.started_at.0, Type::INT8),
+                (&record.completed_at.0, Type::INT8),
+                (&record.digest.0.as_slice(), Type::BYTEA),
+                (&start.map(|new| new.name.as_str()), Type::TEXT),
+                (&start.map(|new| new.executor.as_str()), Type::TEXT),
+                (&start.map(|new| new.incarnation().as_str()), Type::TEXT),
+                (&start.map(|new| new.version.as_str()), Type::TEXT),
+                (&start.map(NewRun::inputs), Type::TEXT),
+                (&start.map(|new| new.created_at.0), Type::INT8),
+                (&start.and_then(|new| new.trace).map(TraceContext::to_header), Type::TEXT),
+                (&end.as_ref().map(|(status, ..)| *status), Type::TEXT),
+                (&end.as_ref().and_then(|(_, output, _)| *output), Type::TEXT),
+                (&end.as_ref().and_then(|(.., error)| error.as_deref()), Type::TEXT),
             ],
         )
         .await
@@ -123,12 +161,13 @@ fn is_trouble(error: &tokio_postgres::Error) -> bool {
     ["53", "57P", "58", "XX"].iter().any(|class| code.starts_with(class))
 }
 
-/// The two codes are raised by the function of this schema only; a guest that raises them itself does so in a statement
+/// The three codes are raised by the function of this schema only; a guest that raises them itself does so in a statement
 /// of its own, which is judged elsewhere.
 fn of_record(error: &tokio_postgres::Error) -> SessionEnd {
     match error.code().map(SqlState::code) {
         Some("DH001") => SessionEnd::NotOwner,
         Some("DH002") => SessionEnd::Exists,
+        Some("DH003") => SessionEnd::StartExists,
         // What the guest brought about: an aborted or read-only transaction, a payload that the server cannot take.
         Some(code) if code.starts_with("25") || code.starts_with("22") || code.starts_with("54") => of_guest(error),
         // Everything else that keeps the host from writing its own record, a lock that somebody holds for long among it,

@@ -173,7 +173,7 @@ fn of_result(result: &RecordedResult) -> (Option<&str>, Option<String>) {
     }
 }
 
-fn of_end(outcome: &FinalOutcome) -> (&'static str, Option<&str>, Option<String>) {
+pub(super) fn of_end(outcome: &FinalOutcome) -> (&'static str, Option<&str>, Option<String>) {
     match outcome {
         FinalOutcome::Success(json) => (Status::Success.as_str(), Some(json), None),
         FinalOutcome::Error(failure) => (Status::Error.as_str(), None, Some(failure.to_stored())),

@@ -140,7 +140,7 @@ async fn roles<C: GenericClient>(client: &C) -> Result<Vec<String>, DatabaseErro
             "SELECT DISTINCT r.rolname::text
                FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, aclexplode(p.proacl) a
                JOIN pg_roles r ON r.oid = a.grantee
-              WHERE n.nspname = 'dbos_host' AND p.proname = 'record_transaction'
+              WHERE n.nspname = 'dbos_host' AND p.proname = 'end_transaction'
                 AND r.oid <> p.proowner AND NOT r.rolsuper AND r.rolname <> current_user
               ORDER BY 1",
             &[],

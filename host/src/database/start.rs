@@ -73,6 +73,16 @@ impl NewRun {
         &self.claim
     }
 
+    /// The life of the executor that starts it.
+    pub(super) fn incarnation(&self) -> &Incarnation {
+        &self.incarnation
+    }
+
+    /// The arguments as they are stored.
+    pub(super) fn inputs(&self) -> &str {
+        &self.inputs
+    }
+
     /// The size of the stored arguments, in bytes.
     pub(super) fn input_bytes(&self) -> usize {
         self.inputs.len()

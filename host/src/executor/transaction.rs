@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Executor;
 use super::attempt::check_result;
 use crate::calls::{Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, StepCall, StepEnd, TransactionCalls};
-use crate::database::{Flight, FlightEntry, GuestSession, NewRecord, SessionEnd, SqlFailure, until_answered};
+use crate::database::{Doom, Flight, GuestSession, NewRecord, SessionEnd, SqlFailure, until_answered};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
 use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind, TraceContext, WorkflowId};
@@ -87,6 +87,7 @@ impl Executor {
         };
         let (session, json) = match body {
             Body::Again => return Ok(Run::Again),
+            Body::Wait(reason) => return Ok(Run::Wait(reason)),
             Body::Failed(failure) => return Ok(Run::Done(failed(failure))),
             Body::Returned(session, json) => (session, json),
         };
@@ -95,12 +96,14 @@ impl Executor {
         if read_only {
             // Nothing to commit with it: the record rides with the journal. The commit only asks whether what was read
             // was consistent.
-            return Ok(match session.commit(&Flight::default()).await {
+            return Ok(match session.commit(None).await {
                 SessionEnd::Committed => Run::Done(StepEnd { result, started_at, completed_at, is_recorded: false }),
                 SessionEnd::Failed(failure) => Run::Done(failed(sql_failure(&failure))),
                 SessionEnd::Retry | SessionEnd::ConnectionLost => Run::Again,
                 SessionEnd::Unavailable(reason) => Run::Wait(reason),
-                SessionEnd::NotOwner | SessionEnd::Exists => unreachable!("nothing was recorded in this flight"),
+                SessionEnd::NotOwner | SessionEnd::Exists | SessionEnd::StartExists => {
+                    unreachable!("nothing was recorded in this flight")
+                }
             });
         }
         let record = NewRecord {
@@ -114,13 +117,13 @@ impl Executor {
             started_at,
             completed_at,
         };
-        let flight = Flight { entries: vec![FlightEntry::Record(Box::new(record))] };
-        match session.commit(&flight).await {
+        let flight = Flight { record, start: None, outcome: None };
+        match session.commit(Some(&flight)).await {
             SessionEnd::Committed => Ok(Run::Done(StepEnd { result, started_at, completed_at, is_recorded: true })),
             SessionEnd::Failed(failure) => Ok(Run::Done(failed(sql_failure(&failure)))),
             SessionEnd::Retry | SessionEnd::ConnectionLost => Ok(Run::Again),
             SessionEnd::Unavailable(reason) => Ok(Run::Wait(reason)),
-            SessionEnd::NotOwner => Err(Interrupt::Lost),
+            SessionEnd::NotOwner | SessionEnd::StartExists => Err(Interrupt::Lost),
             SessionEnd::Exists => Err(Interrupt::Reload),
         }
     }
@@ -139,13 +142,13 @@ impl Executor {
         for run in 1..=MAX_RUNS {
             let body = self.run_body(program, (None, trace), (step, arguments), *isolation, true).await;
             match body {
-                Ok(Body::Returned(session, json)) => match session.commit(&Flight::default()).await {
+                Ok(Body::Returned(session, json)) => match session.commit(None).await {
                     SessionEnd::Committed => return Ok(json),
                     SessionEnd::Failed(failure) => return Err(sql_failure(&failure)),
                     _ => {}
                 },
                 Ok(Body::Failed(failure)) => return Err(failure),
-                Ok(Body::Again) => {}
+                Ok(Body::Again | Body::Wait(_)) => {}
                 Err(interrupt) => return Err(Failure::new("Error", Code("interrupted"), interrupt.to_string())),
             }
             wait_before(run).await;
@@ -187,9 +190,12 @@ impl Executor {
         let session = calls.session;
         let failure = match end {
             _ if let Some(failure) = session.stuck() => sql_failure(failure),
-            _ if session.is_doomed() => {
+            _ if let Some(doom) = session.doom().cloned() => {
                 session.rollback().await;
-                return Ok(Body::Again);
+                return Ok(match doom {
+                    Doom::Conflict | Doom::ConnectionLost => Body::Again,
+                    Doom::NotBegun(reason) => Body::Wait(reason),
+                });
             }
             GuestEnd::Returned(Ok(json)) => match (session.first_failure(), check_result(&json)) {
                 (None, Ok(())) => return Ok(Body::Returned(Box::new(session), json)),
@@ -226,6 +232,8 @@ enum Body {
     Failed(Failure),
     /// It must be run again.
     Again,
+    /// It must be run again when the database is better, for this reason.
+    Wait(String),
 }
 
 /// Postgres aborts a transaction at its first error. A body that returns `Ok` all the same has not noticed, and its
