@@ -23,11 +23,12 @@ pub fn call_communicator<T: DeserializeOwned>(step: &str, arguments: Arguments) 
 
 /// Starts a workflow and waits for its result.
 pub fn run_workflow<T: DeserializeOwned>(name: &'static str, arguments: Arguments) -> Result<T> {
-    start_workflow(name, arguments, StartOptions::new())?.join()
+    let id = host::start_workflow(name, &arguments.into_json(), None, true)?;
+    Handle::of(id).join()
 }
 
 /// Starts a workflow.
 pub fn start_workflow<T>(name: &'static str, arguments: Arguments, options: StartOptions) -> Result<Handle<T>> {
-    let id = host::start_workflow(name, &arguments.into_json(), options.into_id())?;
+    let id = host::start_workflow(name, &arguments.into_json(), options.into_id(), false)?;
     Ok(Handle::of(id))
 }

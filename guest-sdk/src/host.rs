@@ -48,9 +48,9 @@ pub(crate) fn workflow_id() -> Result<String> {
     workflow::id().map_err(from_failure)
 }
 
-pub(crate) fn start_workflow(name: &str, arguments: &str, id: Option<String>) -> Result<String> {
+pub(crate) fn start_workflow(name: &str, arguments: &str, id: Option<String>, awaited: bool) -> Result<String> {
     inside("workflow.start")?;
-    workflow::start(name, arguments, &workflow::StartOptions { id }).map_err(from_failure)
+    workflow::start(name, arguments, &workflow::StartOptions { id, awaited }).map_err(from_failure)
 }
 
 pub(crate) fn outcome(id: &str) -> Result<String> {

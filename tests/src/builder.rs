@@ -164,6 +164,12 @@ impl HostBuilder {
         self.environment("DBOS_HOST_TEST_LOOK_MS", "86400000")
     }
 
+    /// Writes that may share the commit of another are put off for as long as it takes.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        self.environment("DBOS_HOST_TEST_PUT_OFF_MS", "60000")
+    }
+
     /// The process kills itself at a visit of a fail point, `<name>#<n>`.
     #[must_use]
     pub fn kill_at(self, visit: &str) -> Self {

@@ -31,6 +31,7 @@ mod migrations;
 mod neighbours;
 mod new_project;
 mod numbers;
+mod one_commit;
 mod outbound;
 mod phases;
 mod poolers;

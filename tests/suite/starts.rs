@@ -197,9 +197,11 @@ async fn a_handlers_steps_are_workflows_of_their_own() {
 async fn a_handlers_step_finishes_after_a_crash() {
     let outside = Outside::answering(|_, _| Answer::Reply(200, "told".into())).await;
     let (database, builder) = prepared(&outside).await;
+    // A step that is a transaction is one commit with its start. Before that commit nobody has heard of it.
     for (kill_at, key, runs, requests) in [
-        ("gate.before_effect#1", "before", 1, 0),
-        ("gate.after_effect#1", "after", 1, 0),
+        ("gate.before_effect#1", "before", 0, 0),
+        ("transaction.before_flight#1", "flight", 0, 0),
+        ("transaction.after_flight#1", "after", 1, 0),
         ("gate.after_effect#2", "told", 2, 2),
     ] {
         let (rows_before, requests_before) =
@@ -208,13 +210,20 @@ async fn a_handlers_step_finishes_after_a_crash() {
         let request = Request::new("POST", host.url("/single/hi")).header("idempotency-key", key);
         request.send().await.expect_err("the host is killed");
         host.wait_for_exit().await;
-        let _host = builder.start().await;
+        let host = builder.start().await;
         for n in 1..=runs {
             let run = database.wait_for_end(&format!("{key}-{n}")).await;
             assert_eq!(run.status, "SUCCESS", "{kill_at}: {run:?}");
         }
         assert_eq!(database.run(&format!("{key}-{}", runs + 1)).await, None, "the handler itself is not run again");
-        assert_eq!(database.count("SELECT count(*) FROM written", &[]).await, rows_before + 1, "{kill_at}");
+        let written = rows_before + i64::from(runs > 0);
+        assert_eq!(database.count("SELECT count(*) FROM written", &[]).await, written, "{kill_at}");
         assert_eq!(outside.received().len(), requests_before + requests, "{kill_at}");
+        // A client that asks again gets what was done, and has done what was not.
+        let again = Request::new("POST", host.url("/single/hi")).header("idempotency-key", key);
+        assert_eq!(again.send().await.expect("an answer").body, "1 told", "{kill_at}");
+        assert_eq!(database.count("SELECT count(*) FROM written", &[]).await, rows_before + 1, "{kill_at}");
+        let told = if requests == 0 { 1 } else { requests };
+        assert_eq!(outside.received().len(), requests_before + told, "{kill_at}");
     }
 }

@@ -12,9 +12,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::ahead::Ahead;
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
-use super::services::{Program, Services, StepCall};
+use super::services::{Commit, Program, Services, StepCall};
+use super::unsettled::{Unsettled, check};
+use super::withheld::Withheld;
 use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket, WORKFLOW_EXISTS};
 use crate::failpoint;
 use crate::workflow::{
@@ -32,6 +35,15 @@ pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 /// What the guest is told, or why it is told nothing.
 pub type Answer<T> = Result<Result<T, Failure>, Interrupt>;
 
+/// What the gate makes of commits that can be saved.
+#[derive(Debug, Default)]
+pub struct Course {
+    /// The run's start, if it is not written yet.
+    pub start: Option<Arc<Withheld>>,
+    /// The transaction that the run is likely to end with: its result may be shown ahead of its commit.
+    pub ahead_at: Option<StepNumber>,
+}
+
 /// The gate of one run (lifetime: one instance).
 pub struct Gate {
     services: Arc<dyn Services>,
@@ -43,6 +55,11 @@ pub struct Gate {
     log: GuestLog,
     trace: Option<TraceContext>,
     open: Vec<Ticket>,
+    course: Course,
+    /// A transaction whose result the guest has seen, and which is not committed yet.
+    ahead: Option<Ahead>,
+    /// The last call that took a number, if it was a transaction.
+    last_transaction: Option<StepNumber>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -64,10 +81,14 @@ impl Gate {
         (history, budget): (History, Budget),
         time: WorkflowTime,
         log: GuestLog,
-        trace: Option<TraceContext>,
+        (trace, course): (Option<TraceContext>, Course),
     ) -> Self {
         log.replaying(history.is_replaying());
-        Self { services, program, claim, history, budget, time, log, trace, open: Vec::new() }
+        if course.start.is_some() {
+            log.hold();
+        }
+        let (open, ahead, last_transaction) = (Vec::new(), None, None);
+        Self { services, program, claim, history, budget, time, log, trace, open, course, ahead, last_transaction }
     }
 
     /// The run.
@@ -89,7 +110,22 @@ impl Gate {
     /// When the instance must be given up after all.
     pub fn finish(&mut self) -> Result<Unsettled, Interrupt> {
         self.history.finish()?;
-        Ok(Unsettled { tickets: std::mem::take(&mut self.open), log: Some(self.log.clone()) })
+        Ok(self.unsettled())
+    }
+
+    /// The run's last step, if that was a transaction.
+    #[must_use]
+    pub fn last_transaction(&self) -> Option<StepNumber> {
+        self.last_transaction
+    }
+
+    fn unsettled(&mut self) -> Unsettled {
+        Unsettled {
+            tickets: std::mem::take(&mut self.open),
+            ahead: self.ahead.take(),
+            start: self.course.start.take(),
+            log: Some(self.log.clone()),
+        }
     }
 
     /// Takes the next number for `operation`.
@@ -106,12 +142,31 @@ impl Gate {
     /// # Errors
     /// When the instance must be given up.
     pub async fn settle(&mut self) -> Result<(), Interrupt> {
-        Unsettled { tickets: std::mem::take(&mut self.open), log: Some(self.log.clone()) }.settle().await
+        self.unsettled().settle().await
     }
 
     /// Everything that must be true before an effect begins.
     async fn before_effect(&mut self) -> Result<(), Interrupt> {
         self.settle().await?;
+        self.may_act().await
+    }
+
+    /// The same for a transaction, which carries a start that is not written yet.
+    async fn before_transaction(&mut self) -> Result<(), Interrupt> {
+        match self.course.start.take() {
+            Some(start) if start.carry() => {
+                // Nothing else can be open: whatever takes a number settles the start first.
+                self.course.start = Some(start);
+                self.may_act().await
+            }
+            start => {
+                self.course.start = start;
+                self.before_effect().await
+            }
+        }
+    }
+
+    async fn may_act(&self) -> Result<(), Interrupt> {
         self.services.may_act(&self.claim).await?;
         failpoint::hit("gate.before_effect").await;
         Ok(())
@@ -156,19 +211,34 @@ impl Gate {
         if let Some(record) = found {
             return Ok(answer(record.result));
         }
-        self.before_effect().await?;
+        match kind {
+            OperationKind::Transaction => self.before_transaction().await?,
+            _ => self.before_effect().await?,
+        }
         let digest = OperationDigest::of(&operation);
         let arguments = operation.arguments.to_string();
         let (claim, program, trace) = (&self.claim, &self.program, self.trace);
-        let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace };
+        let (start, ahead) = (self.course.start.as_ref(), self.course.ahead_at == Some(number));
+        let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start, ahead };
         let end = self.services.run_step(call).await?;
         failpoint::hit("gate.after_effect").await;
-        if end.is_recorded {
-            self.budget.recorded(&end.result);
-        } else {
-            let mut record = self.new_record(number, &operation, end.result.clone());
-            (record.started_at, record.completed_at) = (end.started_at, end.completed_at);
-            self.record(record).await?;
+        match end.commit {
+            Commit::Done => {
+                self.budget.recorded(&end.result);
+                self.settle().await?;
+            }
+            Commit::Ahead(ahead) => {
+                self.budget.recorded(&end.result);
+                self.ahead = Some(ahead);
+                self.log.hold();
+            }
+            Commit::Journal => {
+                // The transaction has carried nothing: it was rolled back.
+                self.settle().await?;
+                let mut record = self.new_record(number, &operation, end.result.clone());
+                (record.started_at, record.completed_at) = (end.started_at, end.completed_at);
+                self.record(record).await?;
+            }
         }
         self.time.deliver(end.completed_at);
         failpoint::hit("gate.before_answer").await;
@@ -226,6 +296,7 @@ impl Gate {
     /// As [`Self::take`], for an operation whose record is not yet its result: nothing is delivered.
     fn history_only(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
         let (number, found) = self.history.take(operation)?;
+        self.last_transaction = (operation.kind == OperationKind::Transaction).then_some(number);
         if found.is_none() {
             self.budget.check(number).map_err(Interrupt::Exhausted)?;
         }
@@ -319,45 +390,6 @@ impl Gate {
         self.time.deliver(completed_at);
         failpoint::hit("gate.before_answer").await;
         Ok(answer(result))
-    }
-}
-
-/// What a guest has seen or said that is not known to be durable yet.
-#[derive(Debug, Default)]
-pub struct Unsettled {
-    tickets: Vec<Ticket>,
-    log: Option<GuestLog>,
-}
-
-impl Unsettled {
-    /// The records behind it.
-    pub fn tickets(&self) -> &[Ticket] {
-        &self.tickets
-    }
-
-    /// Waits until every record is durable; then what was said is printed.
-    ///
-    /// # Errors
-    /// When one is not: the instance must be given up.
-    pub async fn settle(mut self) -> Result<(), Interrupt> {
-        for ticket in std::mem::take(&mut self.tickets) {
-            check(ticket.durable().await)?;
-        }
-        if let Some(log) = &self.log {
-            log.settled();
-        }
-        Ok(())
-    }
-}
-
-fn check(landed: Result<Landed, crate::database::JournalClosed>) -> Result<(), Interrupt> {
-    match landed {
-        Ok(Landed::Written) => Ok(()),
-        Ok(Landed::Exists) => Err(Interrupt::Reload),
-        Ok(Landed::NotOwner) => Err(Interrupt::Lost),
-        // The result was shown and cannot be recorded: nobody can go on from here, in this instance or the next.
-        Ok(Landed::Refused(failure)) => Err(Interrupt::Forbidden(failure)),
-        Err(_closed) => Err(Interrupt::ShuttingDown),
     }
 }
 

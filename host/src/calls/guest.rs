@@ -1,19 +1,20 @@
 //! What the host keeps for one instance: its phase, its log, and the state behind WASI.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
-use super::gate::Gate;
+use super::gate::{Gate, no_such_workflow};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::outbound::Outbound;
 use super::processor::Processor;
-use super::services::{Program, Services};
+use super::services::{Program, Services, StartRequest, StartedRun};
 use super::wasi;
-use crate::database::GuestSession;
+use crate::database::{GuestSession, Outcome};
 use crate::workflow::{Code, Failure, StepNumber, TraceContext, WorkflowId};
 
 /// The phase of an instance, with what its calls work on.
@@ -53,6 +54,8 @@ pub struct HandlerCalls {
     pub idempotency_key: Option<String>,
     /// How many runs the handler has started.
     pub started: u32,
+    /// What is heard of the runs that it has started and not asked for yet, the newest last.
+    pub(super) heard: VecDeque<StartedRun>,
     /// The trace that the request belongs to.
     pub trace: Option<TraceContext>,
 }
@@ -63,7 +66,51 @@ impl std::fmt::Debug for HandlerCalls {
     }
 }
 
+/// Runs of one handler that are listened for. Of others the database tells.
+const MOST_HEARD: usize = 100;
+
 impl HandlerCalls {
+    /// The calls of a handler that has done nothing yet.
+    #[must_use]
+    pub fn new(
+        services: Arc<dyn Services>,
+        program: Program,
+        idempotency_key: Option<String>,
+        trace: Option<TraceContext>,
+    ) -> Self {
+        Self { services, program, idempotency_key, started: 0, heard: VecDeque::new(), trace }
+    }
+
+    /// Starts a run and listens for its end.
+    pub(super) async fn begin(&mut self, request: StartRequest) -> Result<WorkflowId, Failure> {
+        let started = self.services.start(&self.program, request).await?;
+        let id = started.id.clone();
+        if self.heard.len() >= MOST_HEARD {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(started);
+        Ok(id)
+    }
+
+    /// The result of a run, however long it takes.
+    pub(super) async fn end_of(&mut self, run: &WorkflowId) -> Result<String, Failure> {
+        let at = self.heard.iter().position(|started| started.id == *run);
+        let news = at.and_then(|at| self.heard.remove(at)).and_then(|started| started.news);
+        let heard = match news {
+            Some(news) => news.await,
+            None => None,
+        };
+        let outcome = match heard {
+            Some(outcome) => Some(outcome),
+            None => self.services.outcome(run).await,
+        };
+        match outcome {
+            Some(Outcome::Success(json)) => Ok(json),
+            Some(Outcome::Failed(_, failure)) => Err(failure),
+            None => Err(no_such_workflow(run.as_str())),
+        }
+    }
+
     /// The id for the next run that the handler starts without choosing one: `<Idempotency-Key>-<n>`, so that a request
     /// sent twice starts each of its runs once; without a key, a fresh one.
     pub(super) fn next_id(&mut self) -> Result<Option<WorkflowId>, Failure> {

@@ -27,6 +27,9 @@ pub enum Interrupt {
     /// The database has a record that the instance does not know of: replay with it.
     #[error("the run has a record that this instance does not know of")]
     Reload,
+    /// What the guest has seen ahead of its commit was not committed: replay, without the run's fault.
+    #[error("a result that the run has seen was not committed")]
+    Undone,
     /// The code does something else than what is recorded.
     #[error(transparent)]
     Diverged(#[from] Divergence),

@@ -4,6 +4,7 @@
 //! phase: a call that the phase does not grant gets an error that names the call and where it belongs, never a silent
 //! zero. This module must not know how an instance is made or where a step runs; it asks [`Services`] for that.
 
+mod ahead;
 pub mod bindings;
 mod clocks;
 mod communicator;
@@ -19,10 +20,13 @@ mod services;
 mod sleep;
 mod sql;
 mod transaction;
+mod unsettled;
 mod wasi;
+mod withheld;
 mod workflow;
 
-pub use gate::{Gate, MAX_PAYLOAD, Unsettled};
+pub use ahead::{Ahead, Committed, Orders};
+pub use gate::{Course, Gate, MAX_PAYLOAD};
 pub use guest::{CommunicatorCalls, Guest, HandlerCalls, MAX_HEADERS, Phase, TransactionCalls};
 pub use interrupt::{Interrupt, WaitFor};
 pub use log::{AppLog, GuestLog};
@@ -31,5 +35,7 @@ pub use log_budget::LogBudget;
 pub use outbound::fuzz_outbound;
 pub use outbound::{AllowList, Network, Origin, Outbound};
 pub use processor::Processor;
-pub use services::{Program, Services, StartRequest, StepCall, StepEnd};
+pub use services::{Commit, Program, Services, StartRequest, StartedRun, StepCall, StepEnd};
+pub use unsettled::Unsettled;
 pub use wasi::add_to_linker;
+pub use withheld::{Fate, Withheld, Withholding};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::ahead::Ahead;
 use super::interrupt::Interrupt;
+use super::withheld::Withheld;
 use crate::clock::Clock;
 use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, Outcome};
 use crate::workflow::{
@@ -41,10 +43,25 @@ pub struct StepCall<'a> {
     pub digest: OperationDigest,
     /// The trace that the run belongs to.
     pub trace: Option<TraceContext>,
+    /// The run's start, if it is not written yet and a transaction carries it.
+    pub start: Option<&'a Arc<Withheld>>,
+    /// The result of a transaction may be shown ahead of its commit.
+    pub ahead: bool,
+}
+
+/// Where the record of a step is.
+#[derive(Debug)]
+pub enum Commit {
+    /// It is durable, in one commit with the guest's SQL.
+    Done,
+    /// It must go to the journal.
+    Journal,
+    /// It waits for its commit, which is to be ordered.
+    Ahead(Ahead),
 }
 
 /// How a step ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct StepEnd {
     /// Its result.
     pub result: RecordedResult,
@@ -52,8 +69,8 @@ pub struct StepEnd {
     pub started_at: EpochMs,
     /// When it ended.
     pub completed_at: EpochMs,
-    /// True: the record is durable already, in one commit with the guest's SQL. False: it must go to the journal.
-    pub is_recorded: bool,
+    /// Where its record is.
+    pub commit: Commit,
 }
 
 /// A run that somebody asks for.
@@ -67,6 +84,22 @@ pub struct StartRequest {
     pub arguments: Arguments,
     /// The trace that it will belong to.
     pub trace: Option<TraceContext>,
+    /// Whoever asks waits for the outcome at once, so that nobody needs the start to be durable before it.
+    pub is_awaited: bool,
+}
+
+/// A run that was started for a guest, or that was there.
+pub struct StartedRun {
+    /// Its id.
+    pub id: WorkflowId,
+    /// Its outcome as this process hears of it. `None`: it must be asked for.
+    pub news: Option<BoxFuture<'static, Option<Outcome>>>,
+}
+
+impl std::fmt::Debug for StartedRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StartedRun").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// What the executor does for calls.
@@ -100,9 +133,9 @@ pub trait Services: Send + Sync {
     /// also when the parent's instance is dropped in between.
     fn start_child(&self, child: NewRun) -> BoxFuture<'_, Result<Landed, JournalClosed>>;
 
-    /// Checks the arguments, starts a run and returns its id when the start is durable. A run that exists already is not
+    /// Checks the arguments, starts a run and returns it when the start is durable. A run that exists already is not
     /// started again.
-    fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<WorkflowId, Failure>>;
+    fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<StartedRun, Failure>>;
 
     /// Returns when the clock shows `wake`, or with [`Interrupt::Suspended`] when that is far off.
     fn wait_until(&self, wake: EpochMs) -> BoxFuture<'_, Result<(), Interrupt>>;

@@ -4,7 +4,6 @@ use super::bindings::imports::{transaction, types};
 use super::gate::parse_arguments;
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
-use crate::database::Outcome;
 use crate::workflow::{Code, Failure, OperationKind, StepKind};
 
 impl transaction::Host for Guest {
@@ -41,13 +40,9 @@ impl HandlerCalls {
         if let Some(entry) = self.program.manifest.step(step) {
             arguments.check_names(&entry.parameters).map_err(super::gate::bad_arguments)?;
         }
-        let request = StartRequest { id: self.next_id()?, name: format!("temp:{step}"), arguments, trace: self.trace };
-        let id = self.services.start(&self.program, request).await?;
-        match self.services.outcome(&id).await {
-            Some(Outcome::Success(json)) => Ok(json),
-            Some(Outcome::Failed(_, failure)) => Err(failure),
-            None => Err(super::gate::no_such_workflow(id.as_str())),
-        }
+        let (id, name, trace) = (self.next_id()?, format!("temp:{step}"), self.trace);
+        let id = self.begin(StartRequest { id, name, arguments, trace, is_awaited: true }).await?;
+        self.end_of(&id).await
     }
 }
 

@@ -1,10 +1,9 @@
 //! `workflow`: the run itself, and other runs.
 
 use super::bindings::imports::{types, workflow};
-use super::gate::{check_workflow, no_such_workflow};
+use super::gate::check_workflow;
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
-use crate::database::Outcome;
 use crate::workflow::{Code, Failure, WorkflowId};
 
 impl types::Host for Guest {}
@@ -24,7 +23,7 @@ impl workflow::Host for Guest {
         let id = options.id.as_deref();
         let answer = match self.act().await {
             Phase::Workflow(gate) => unwind(gate.start(&workflow, &arguments, id).await)?,
-            Phase::Handler(calls) => calls.start(&workflow, &arguments, id).await,
+            Phase::Handler(calls) => calls.start(&workflow, &arguments, id, options.awaited).await,
             _ => Err(Failure::wrong_phase("workflow.start", "a workflow or a handler")),
         };
         self.answered(answer.map(|id| id.to_string()))
@@ -52,17 +51,19 @@ impl workflow::Host for Guest {
 }
 
 impl HandlerCalls {
-    async fn outcome(&self, id: &str) -> Result<String, Failure> {
+    async fn outcome(&mut self, id: &str) -> Result<String, Failure> {
         let run =
             WorkflowId::parse(id).map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?;
-        match self.services.outcome(&run).await {
-            Some(Outcome::Success(json)) => Ok(json),
-            Some(Outcome::Failed(_, failure)) => Err(failure),
-            None => Err(no_such_workflow(id)),
-        }
+        self.end_of(&run).await
     }
 
-    async fn start(&mut self, name: &str, arguments: &str, id: Option<&str>) -> Result<WorkflowId, Failure> {
+    async fn start(
+        &mut self,
+        name: &str,
+        arguments: &str,
+        id: Option<&str>,
+        is_awaited: bool,
+    ) -> Result<WorkflowId, Failure> {
         let arguments = check_workflow(&self.program, name, arguments)?;
         let id = match id {
             Some(id) => {
@@ -71,7 +72,6 @@ impl HandlerCalls {
             }
             None => self.next_id()?,
         };
-        let request = StartRequest { id, name: name.into(), arguments, trace: self.trace };
-        self.services.start(&self.program, request).await
+        self.begin(StartRequest { id, name: name.into(), arguments, trace: self.trace, is_awaited }).await
     }
 }

@@ -19,7 +19,7 @@ use super::open::Opened;
 use super::shutdown::Shutdown;
 use crate::admin::AdminServer;
 use crate::clock::Clock;
-use crate::executor::{Executor, Parts};
+use crate::executor::{Executor, PUT_OFF, Parts};
 use crate::recovery::{self, Keeper};
 use crate::sandbox::Sandbox;
 use crate::trigger::{RouteConflict, Routes, Server};
@@ -151,7 +151,9 @@ async fn prepare(
     let wanted = executor_id::of(config)?;
     let database_failed = |error| Failure::to("register this host").because(error).exit(Exit::Database);
     let (identity, keeper, lease) =
-        recovery::acquire(&opened.database, &wanted, lease_duration()).await.map_err(database_failed)?;
+        recovery::acquire(&opened.database, &wanted, of_test("DBOS_HOST_TEST_LEASE_MS", recovery::LEASE))
+            .await
+            .map_err(database_failed)?;
     tracing::debug!("executor `{}`", identity.executor);
     let executor = Executor::new(Parts {
         database: opened.database.clone(),
@@ -164,6 +166,7 @@ async fn prepare(
         slots: component::slots(&config.limits),
         limits: component::run_limits(&config.limits),
         show_replayed_logs: args.show_replayed_logs,
+        put_off: of_test("DBOS_HOST_TEST_PUT_OFF_MS", PUT_OFF),
     });
     let routes = Routes::of(executor.apps()).map_err(|error| {
         Failure::to("serve the apps' routes").because(error).exit(Exit::Component).code(RouteConflict::CODE)
@@ -191,14 +194,18 @@ async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbo
     let Prepared { executor, keeper, server, admin } = prepared;
     let (everything_ended, ended) = oneshot::channel();
     let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper, ended));
-    let watching = tokio::spawn(recovery::watch(Arc::clone(&executor), lease_duration() / 3));
+    let watching =
+        tokio::spawn(recovery::watch(Arc::clone(&executor), of_test("DBOS_HOST_TEST_LEASE_MS", recovery::LEASE) / 3));
     let background = [
         tokio::spawn(async move {
             if let Some(admin) = admin {
                 admin.serve().await;
             }
         }),
-        tokio::spawn(recovery::follow_changes(Arc::clone(&executor), look_every())),
+        tokio::spawn(recovery::follow_changes(
+            Arc::clone(&executor),
+            of_test("DBOS_HOST_TEST_LOOK_MS", recovery::LOOK_EVERY),
+        )),
         tokio::spawn(apps::follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
         tokio::spawn(opened.look_after()),
     ];
@@ -251,29 +258,15 @@ async fn keep_identity(executor: Arc<Executor>, mut keeper: Keeper, ended: onesh
     keeper.release().await;
 }
 
+/// A time that tests set: take-overs do not wait for ten seconds, a host finds out by a refused write and not by looking,
+/// writes share a commit however slow the machine is.
+#[cfg(feature = "failpoints")]
+fn of_test(variable: &str, usual: Duration) -> Duration {
+    let milliseconds = std::env::var(variable).ok().and_then(|text| text.parse().ok());
+    milliseconds.map_or(usual, Duration::from_millis)
+}
+
 #[cfg(not(feature = "failpoints"))]
-fn lease_duration() -> Duration {
-    recovery::LEASE
-}
-
-#[cfg(not(feature = "failpoints"))]
-fn look_every() -> Duration {
-    recovery::LOOK_EVERY
-}
-
-/// Tests of take-overs do not wait for ten seconds.
-#[cfg(feature = "failpoints")]
-fn lease_duration() -> Duration {
-    of_test("DBOS_HOST_TEST_LEASE_MS").unwrap_or(recovery::LEASE)
-}
-
-/// Tests of fencing want the host to find out by a refused write, and not by looking.
-#[cfg(feature = "failpoints")]
-fn look_every() -> Duration {
-    of_test("DBOS_HOST_TEST_LOOK_MS").unwrap_or(recovery::LOOK_EVERY)
-}
-
-#[cfg(feature = "failpoints")]
-fn of_test(variable: &str) -> Option<Duration> {
-    std::env::var(variable).ok()?.parse().ok().map(Duration::from_millis)
+fn of_test(_variable: &str, usual: Duration) -> Duration {
+    usual
 }

@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
+use super::habit::Habits;
+
 use crate::calls::{AppLog, LogBudget, Outbound, Program};
 use crate::database::{Database, DatabaseError, GuestPool};
 use crate::sandbox::{Component, LoadError, Sandbox};
@@ -35,6 +37,7 @@ pub struct App {
     settings: AppSettings,
     current: RwLock<Arc<Component>>,
     log: AppLog,
+    habits: Habits,
     /// The components that runs have needed last, the last one at the end. Locked while one is loaded, so that a hundred
     /// runs of one version compile it once.
     loaded: Mutex<VecDeque<Arc<Component>>>,
@@ -59,7 +62,7 @@ impl App {
     #[must_use]
     pub fn new(settings: AppSettings, current: Arc<Component>) -> Self {
         let log = AppLog::new(settings.name.clone(), LogBudget::new(settings.log_bytes_per_second));
-        Self { settings, current: RwLock::new(current), log, loaded: Mutex::default() }
+        Self { settings, current: RwLock::new(current), log, habits: Habits::default(), loaded: Mutex::default() }
     }
 
     /// Its name.
@@ -72,6 +75,11 @@ impl App {
     #[must_use]
     pub fn log(&self) -> &AppLog {
         &self.log
+    }
+
+    /// What its workflows have done before.
+    pub(super) fn habits(&self) -> &Habits {
+        &self.habits
     }
 
     /// What the configuration says.

@@ -1,19 +1,20 @@
 //! One attempt: an instance from its making to its end.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
 use super::app::ComponentError;
 use super::drive::too_many_attempts;
 use super::{App, Executor};
-use crate::calls::{Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, Unsettled, WaitFor};
+use crate::calls::{Course, Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, Unsettled, WaitFor, Withheld};
 use crate::database::{Attempt, Backoff, Claim, FinalOutcome, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
     AppName, Arguments, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind, Record,
-    StepKind, TraceContext, WorkflowId, WorkflowTime, check_json,
+    StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime, check_json,
 };
 
 /// What an attempt needs to know of its run.
@@ -26,6 +27,10 @@ pub(super) struct Prepared {
     started_at: EpochMs,
     trace: Option<TraceContext>,
     records: Vec<Record>,
+    /// The run's start, if it is not written yet.
+    pub(super) start: Option<Arc<Withheld>>,
+    /// Results of transactions may be shown ahead of their commits.
+    pub(super) may_run_ahead: bool,
 }
 
 enum Input {
@@ -45,6 +50,8 @@ impl Prepared {
             started_at: new.created_at,
             trace: new.trace,
             records: Vec::new(),
+            start: None,
+            may_run_ahead: true,
         }
     }
 
@@ -64,6 +71,8 @@ impl Prepared {
             started_at: attempt.started_at,
             trace: attempt.trace,
             records,
+            start: None,
+            may_run_ahead: true,
         }
     }
 }
@@ -74,6 +83,8 @@ pub(super) enum AttemptEnd {
     Finished(FinalOutcome, Unsettled),
     /// Replay at once.
     Reload,
+    /// Replay at once, without counting an attempt: what the run has seen was not committed.
+    Undone,
     /// Replay when this has come.
     Waits(WaitFor),
     /// Replay after a back-off, for this reason.
@@ -138,7 +149,11 @@ impl Executor {
         let log = log.showing_replayed(self.show_replayed_logs);
         let time = WorkflowTime::starting_at(prepared.started_at);
         let seed = self.seed(claim.run());
-        let gate = self.gate(claim, (prepared.records, prepared.trace), app, component, &time, &log);
+        let begun = Instant::now();
+        let name = prepared.name.clone();
+        let ahead_at = app.habits().last_transaction(component.digest(), &name).filter(|_| prepared.may_run_ahead);
+        let course = Course { start: prepared.start, ahead_at };
+        let gate = self.gate(claim, (prepared.records, prepared.trace, course), app, component, &time, &log);
         let guest = Guest::deterministic(gate, log, time, seed);
         let instance = Instance::new(component, guest, ()).await;
         let (mut instance, end) = instance.run_workflow(prepared.name, arguments).await;
@@ -149,11 +164,12 @@ impl Executor {
             },
             GuestEnd::Returned(Err(failure)) => FinalOutcome::Error(failure),
             GuestEnd::Panicked(text) => FinalOutcome::Error(Failure::panic(&text)),
-            GuestEnd::Interrupted(interrupt) => return interrupted(interrupt),
+            GuestEnd::Interrupted(interrupt) => return unwound(&mut instance, interrupt).await,
             GuestEnd::Limit(limit) => return failed(&mut instance, limit.to_string()).await,
             GuestEnd::Broken(text) => return failed(&mut instance, text).await,
         };
         let gate = instance.guest().gate().expect("a workflow's instance has a gate");
+        app.habits().note(component.digest(), &name, (gate.last_transaction(), begun.elapsed()));
         finish(gate, outcome)
     }
 
@@ -180,7 +196,9 @@ impl Executor {
         };
         let log = GuestLog::new(app.log(), Some(claim.run())).traced(prepared.trace);
         let time = WorkflowTime::starting_at(prepared.started_at);
-        let mut gate = self.gate(claim, (prepared.records, prepared.trace), app, component, &time, &log);
+        let ahead_at = Some(StepNumber::FIRST).filter(|_| prepared.may_run_ahead);
+        let course = Course { start: prepared.start, ahead_at };
+        let mut gate = self.gate(claim, (prepared.records, prepared.trace, course), app, component, &time, &log);
         let outcome = match gate.step(kind, step, &arguments).await {
             Ok(Ok(json)) => FinalOutcome::Success(json),
             Ok(Err(failure)) => FinalOutcome::Error(failure),
@@ -192,7 +210,7 @@ impl Executor {
     fn gate(
         &self,
         claim: &Claim,
-        (records, trace): (Vec<Record>, Option<TraceContext>),
+        (records, trace, course): (Vec<Record>, Option<TraceContext>, Course),
         app: &Arc<App>,
         component: &Component,
         time: &WorkflowTime,
@@ -201,7 +219,7 @@ impl Executor {
         let services: Arc<dyn Services> = self.this();
         let budget = Budget::of(self.limits.steps_per_run, &records);
         let (program, history) = (app.program(component), History::new(records));
-        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone(), trace)
+        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone(), (trace, course))
     }
 
     /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.
@@ -219,6 +237,16 @@ async fn failed(instance: &mut Instance, reason: String) -> AttemptEnd {
     }
 }
 
+/// An interrupt that ends the run: what the run has done and said before it stays.
+async fn unwound(instance: &mut Instance, interrupt: Interrupt) -> AttemptEnd {
+    let ends = matches!(interrupt, Interrupt::Diverged(_) | Interrupt::Forbidden(_) | Interrupt::Exhausted(_));
+    let gate = instance.guest().gate().expect("a workflow's instance has a gate");
+    match if ends { gate.settle().await } else { Ok(()) } {
+        Ok(()) => interrupted(interrupt),
+        Err(earlier) => interrupted(earlier),
+    }
+}
+
 fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd {
     match gate.finish() {
         Ok(unsettled) => AttemptEnd::Finished(outcome, unsettled),
@@ -231,6 +259,7 @@ pub(super) fn interrupted(interrupt: Interrupt) -> AttemptEnd {
     match interrupt {
         Interrupt::Suspended(wait) => AttemptEnd::Waits(wait),
         Interrupt::Reload => AttemptEnd::Reload,
+        Interrupt::Undone => AttemptEnd::Undone,
         Interrupt::Lost => AttemptEnd::Lost,
         Interrupt::ShuttingDown => AttemptEnd::ShuttingDown,
         Interrupt::Diverged(divergence) => AttemptEnd::of(FinalOutcome::DeadLetter(divergence.to_failure())),

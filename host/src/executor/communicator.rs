@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Executor;
 use super::attempt::check_result;
-use crate::calls::{CommunicatorCalls, Guest, GuestLog, Interrupt, Phase, StepCall, StepEnd};
+use crate::calls::{Commit, CommunicatorCalls, Guest, GuestLog, Interrupt, Phase, StepCall, StepEnd};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
 use crate::workflow::{Code, Failure, RecordedResult, RetryPolicy};
@@ -48,7 +48,7 @@ impl Executor {
             }
             attempt += 1;
         };
-        Ok(StepEnd { result, started_at, completed_at: self.clock.now(), is_recorded: false })
+        Ok(StepEnd { result, started_at, completed_at: self.clock.now(), commit: Commit::Journal })
     }
 
     async fn communicator_once(

@@ -4,6 +4,8 @@
 //! drives is dropped wherever it is, computing, in a transaction (which is rolled back), in a request, in a sleep or in a
 //! wait, and its slot is free. What another program wrote is found by looking; see `recovery/changes.rs`.
 
+use std::collections::HashSet;
+
 use super::Executor;
 use crate::database::{Cancel, Claim, DatabaseError, Resume};
 use crate::workflow::WorkflowId;
@@ -54,7 +56,10 @@ impl Executor {
     /// # Errors
     /// When the database does not answer.
     pub async fn give_up_all_lost(&self) -> Result<(), DatabaseError> {
-        self.give_up_lost(self.runs.claims()).await
+        // A run whose start is not written yet has no row that could name another owner.
+        let claims = self.runs.claims();
+        let withheld: HashSet<WorkflowId> = self.withheld().keys().cloned().collect();
+        self.give_up_lost(claims.into_iter().filter(|claim| !withheld.contains(claim.run())).collect()).await
     }
 
     async fn give_up_lost(&self, claims: Vec<Claim>) -> Result<(), DatabaseError> {

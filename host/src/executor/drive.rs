@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::Executor;
 use super::attempt::{AttemptEnd, Prepared, interrupted};
-use super::registry::Driven;
-use crate::calls::{Unsettled, WaitFor};
+use super::registry::{Driven, News};
+use crate::calls::{Fate, Unsettled, WaitFor, Withholding};
 use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, NewRun, Outcome, TakenRun, until_answered};
 use crate::failpoint;
 use crate::workflow::{AttemptBackoff, Code, Failure, Status};
@@ -22,22 +24,25 @@ enum Next {
 }
 
 impl Executor {
-    /// Drives a run that this process has started.
-    pub(super) fn drive_new(&self, new: &NewRun) {
+    /// Drives a run that this process has started. Returns what is heard of it, if it is to be driven.
+    pub(super) fn drive_new(&self, new: &NewRun, start: Option<Withholding>) -> Option<watch::Receiver<News>> {
         // A claim of an earlier incarnation must not displace the one that the run may have by now.
         if !new.claim().is_of(&self.identity().incarnation) {
-            return self.runs.doubt();
+            self.runs.doubt();
+            return None;
         }
-        let Some(driven) = self.runs.enter(new.claim()) else { return };
+        let driven = self.runs.enter(new.claim())?;
+        let news = self.runs.follow(new.claim().run());
         let prepared = Box::new(Prepared::fresh(new));
         let (executor, displaced, claim) = (self.this(), driven.displaced(), new.claim().clone());
         tokio::spawn(async move {
             tokio::select! {
                 biased;
                 () = displaced => {}
-                () = executor.live(claim, driven, Next::Fresh(prepared)) => {}
+                () = executor.live(claim, driven, Next::Fresh(prepared), start) => {}
             }
         });
+        news
     }
 
     /// Drives a run that this process has taken over.
@@ -63,7 +68,7 @@ impl Executor {
             () = self.stopped() => return driven.interrupted(),
             () = self.before_taking_up(&taken) => {}
         }
-        self.live(taken.claim, driven, Next::Load).await;
+        self.live(taken.claim, driven, Next::Load, None).await;
     }
 
     /// A run that was taken in the middle of a sleep needs no instance before it is due, and no attempt. One whose
@@ -82,15 +87,16 @@ impl Executor {
         }
     }
 
-    async fn live(self: Arc<Self>, claim: Claim, driven: Driven, mut next: Next) {
+    async fn live(self: Arc<Self>, claim: Claim, driven: Driven, mut next: Next, start: Option<Withholding>) {
         driven.counted(matches!(next, Next::Fresh(_)));
+        let mut may_run_ahead = true;
         loop {
             let slot = tokio::select! {
                 biased;
                 () = self.stopped() => return driven.interrupted(),
                 slot = self.slots.workflow() => slot,
             };
-            let prepared = match std::mem::replace(&mut next, Next::Load) {
+            let mut prepared = match std::mem::replace(&mut next, Next::Load) {
                 Next::Fresh(prepared) => *prepared,
                 Next::Load => match self.prepare(&claim).await {
                     Some(prepared) => prepared,
@@ -98,19 +104,33 @@ impl Executor {
                 },
             };
             driven.counted(true);
+            prepared.may_run_ahead = may_run_ahead;
+            prepared.start = start.as_ref().map(|start| Arc::clone(&start.0)).filter(|start| !start.is_written());
             let (attempts, app) = (prepared.attempts, prepared.app_name());
             let mut end = self.attempt(&claim, prepared).await;
             // The instance is gone; so is its slot, before any waiting.
             drop(slot);
             while let AttemptEnd::Finished(outcome, unsettled) = end {
+                if !unsettled.carries_start() && !self.is_started(start.as_ref()).await {
+                    return self.lost(&claim);
+                }
                 end = match self.finish(&claim, outcome, unsettled).await {
                     Ok(outcome) => return driven.ended(outcome),
                     Err(end) => end,
                 };
             }
+            if !self.is_started(start.as_ref()).await {
+                return self.lost(&claim);
+            }
             match end {
                 AttemptEnd::Finished(..) => unreachable!("every outcome has been written or has become another end"),
                 AttemptEnd::Reload => {}
+                AttemptEnd::Undone => {
+                    may_run_ahead = false;
+                    let claims = std::slice::from_ref(&claim);
+                    until_answered("give an attempt back", || self.database.give_back_attempts(claims)).await;
+                    driven.counted(false);
+                }
                 AttemptEnd::Lost => return self.lost(&claim),
                 AttemptEnd::ShuttingDown => return driven.interrupted(),
                 AttemptEnd::Waits(wait) => tokio::select! {
@@ -133,6 +153,15 @@ impl Executor {
         }
     }
 
+    /// True when the run's start is written, which it is now at the latest. Otherwise whoever waits for it is told why, and
+    /// the run is not this task's.
+    async fn is_started(&self, start: Option<&Withholding>) -> bool {
+        match start {
+            Some(start) => start.0.write().await == Fate::Landed(Landed::Written),
+            None => true,
+        }
+    }
+
     async fn wait_for(&self, wait: WaitFor) {
         match wait {
             WaitFor::Until(wake) => self.clock.sleep_until(wake).await,
@@ -148,8 +177,17 @@ impl Executor {
 
     /// Writes the outcome, together with what is open behind it. When somebody else has ended or taken the run, what is
     /// recorded stands.
-    async fn finish(&self, claim: &Claim, outcome: FinalOutcome, unsettled: Unsettled) -> Result<Outcome, AttemptEnd> {
+    async fn finish(
+        &self,
+        claim: &Claim,
+        outcome: FinalOutcome,
+        mut unsettled: Unsettled,
+    ) -> Result<Outcome, AttemptEnd> {
         failpoint::hit("finish.before_append").await;
+        if unsettled.finish(&outcome).await.map_err(interrupted)? {
+            unsettled.settle().await.map_err(interrupted)?;
+            return Ok(told(outcome));
+        }
         let entry = Entry::Finish(Box::new(Finish { claim: claim.clone(), outcome: outcome.clone() }));
         let landed = match self.journal.append_behind(entry, unsettled.tickets()).await {
             Ok(ticket) => ticket.durable().await,

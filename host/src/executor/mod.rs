@@ -5,6 +5,7 @@
 //! in here is needed to be remembered: what a crash takes with it is in the database. This module must not know the HTTP
 //! server.
 
+mod ahead;
 mod app;
 mod attempt;
 mod communicator;
@@ -12,6 +13,7 @@ mod control;
 mod difference;
 mod drive;
 mod elsewhere;
+mod habit;
 mod handler;
 mod outcome;
 mod registry;
@@ -20,7 +22,7 @@ mod slots;
 mod start;
 mod transaction;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -32,12 +34,12 @@ pub use handler::HandlerError;
 pub use slots::SlotCounts;
 pub use start::{StartError, Started};
 
-use crate::calls::Interrupt;
+use crate::calls::{Interrupt, Withheld};
 use crate::clock::Clock;
 use crate::database::{Claim, Database, Incarnation, Journal, TakenRun};
 use crate::recovery::Lease;
 use crate::sandbox::Sandbox;
-use crate::workflow::AppName;
+use crate::workflow::{AppName, WorkflowId};
 use elsewhere::Elsewhere;
 use registry::Registry;
 use slots::Slots;
@@ -87,7 +89,14 @@ pub struct Parts {
     pub limits: Limits,
     /// Print log lines that a replay repeats.
     pub show_replayed_logs: bool,
+    /// How long a write may be put off to share the commit of another; see [`PUT_OFF`].
+    pub put_off: Duration,
 }
+
+/// How long a start that nobody waits for is withheld until the guest's first call, and how long a transaction stays open
+/// for the outcome of its run. A guest that only calls and returns needs microseconds; one that computes must not keep its
+/// start from the database, or locks on its rows, for longer than a commit takes.
+pub const PUT_OFF: Duration = Duration::from_millis(1);
 
 /// The executor (lifetime: the process). Used behind an [`Arc`].
 #[derive(Debug)]
@@ -102,11 +111,14 @@ pub struct Executor {
     apps: BTreeMap<AppName, Arc<App>>,
     slots: Slots,
     runs: Registry,
+    /// Starts that are not written yet, by run.
+    withheld: Mutex<HashMap<WorkflowId, Arc<Withheld>>>,
     elsewhere: Elsewhere,
     lapsed: Mutex<Vec<Claim>>,
     changed: Notify,
     limits: Limits,
     show_replayed_logs: bool,
+    put_off: Duration,
     stopping: watch::Sender<bool>,
     /// For the tasks that runs are: a task holds the executor, not the other way round.
     myself: std::sync::Weak<Executor>,
@@ -127,11 +139,13 @@ impl Executor {
             apps: parts.apps.into_iter().map(|app| (app.name().clone(), Arc::new(app))).collect(),
             slots: Slots::new(parts.slots),
             runs: Registry::default(),
+            withheld: Mutex::default(),
             elsewhere: Elsewhere::default(),
             lapsed: Mutex::default(),
             changed: Notify::new(),
             limits: parts.limits,
             show_replayed_logs: parts.show_replayed_logs,
+            put_off: parts.put_off,
             stopping: watch::Sender::new(false),
             myself: myself.clone(),
         })

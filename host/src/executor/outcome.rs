@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::Executor;
+use super::Started;
 use super::registry::News;
 use crate::calls::{Interrupt, WaitFor};
 use crate::database::{Outcome, until_answered};
@@ -19,14 +22,10 @@ impl Executor {
     /// The outcome of a run, however long it takes. `None`: there is no such run.
     pub async fn outcome_of(&self, run: &WorkflowId) -> Option<Outcome> {
         loop {
-            if let Some(mut news) = self.runs.follow(run) {
-                let ended = news.wait_for(|news| *news != News::Running);
-                // Others can end a run too (a cancel): the row is looked at now and then whatever is heard here.
-                if let Ok(Ok(seen)) = tokio::time::timeout(LONGEST_TRUST, ended).await
-                    && let News::Ended(outcome) = seen.clone()
-                {
-                    return Some(outcome);
-                }
+            if let Some(news) = self.runs.follow(run)
+                && let Some(outcome) = heard(news).await
+            {
+                return Some(outcome);
             }
             match self.outcome_so_far(run).await {
                 None => return None,
@@ -42,6 +41,16 @@ impl Executor {
                 None => self.ends_elsewhere(run).await,
             }
         }
+    }
+
+    /// The outcome of a run that was just started, however long it takes. `None`: there is no such run.
+    pub async fn outcome_of_started(&self, started: Started) -> Option<Outcome> {
+        if let Some(news) = started.news
+            && let Some(outcome) = heard(news).await
+        {
+            return Some(outcome);
+        }
+        self.outcome_of(&started.id).await
     }
 
     /// The outcome as the database has it. `None` inside: the run goes on. `None` outside: there is no such run. Without
@@ -92,5 +101,18 @@ impl Executor {
         let mut stopping = self.stopping.subscribe();
         // The sender lives in this very struct, so the wait ends with the wish to stop and nothing else.
         let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// The outcome of a run that this process drives. `None`: it is not heard of here, and its row is to be looked at. Others can
+/// end a run too (a cancel), so nobody trusts in hearing of it for long.
+pub(super) async fn heard(mut news: watch::Receiver<News>) -> Option<Outcome> {
+    let ended = news.wait_for(|news| *news != News::Running);
+    match tokio::time::timeout(LONGEST_TRUST, ended).await {
+        Ok(Ok(seen)) => match &*seen {
+            News::Ended(outcome) => Some(outcome.clone()),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -5,8 +5,9 @@ use futures_util::future::BoxFuture;
 
 use super::Executor;
 use super::difference::difference;
-use super::start::StartError;
-use crate::calls::{Interrupt, Program, Services, StartRequest, StepCall, StepEnd};
+use super::outcome::heard;
+use super::start::{NewOrFound, StartError};
+use crate::calls::{Interrupt, Program, Services, StartRequest, StartedRun, StepCall, StepEnd};
 use crate::clock::Clock;
 use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, Outcome};
 use crate::workflow::{Arguments, Code, EpochMs, Failure, StepKind, TraceContext, WorkflowId};
@@ -60,29 +61,28 @@ impl Services for Executor {
             let ticket = executor.journal.append(Entry::Start(Box::new(child.clone()))).await?;
             let landed = ticket.durable().await?;
             if landed == Landed::Written {
-                executor.drive_new(&child);
+                executor.drive_new(&child, None);
             }
             Ok(landed)
         });
         async move { started.await.unwrap_or(Err(JournalClosed)) }.boxed()
     }
 
-    fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<WorkflowId, Failure>> {
+    fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<StartedRun, Failure>> {
         async move {
             let (name, arguments) = (request.name.clone(), request.arguments.clone());
             match self.start_or_find(program, request).await {
-                // A step that a handler calls gets its result as its own, so another call's result would be a lie. For a
-                // workflow, the handle of the first run is what was asked for.
-                Ok((new, Some(existing))) if name.starts_with("temp:") => {
-                    match difference(&existing, &name, &arguments) {
-                        None => Ok(new.claim().run().clone()),
-                        Some(difference) => {
-                            let text = format!("the workflow id `{}` is taken by {difference}", new.claim().run());
-                            Err(Failure::new("Error", Code("id_conflict"), text))
-                        }
+                Ok(NewOrFound { new, existing, news }) => {
+                    let id = new.claim().run().clone();
+                    // A step that a handler calls gets its result as its own, so another call's result would be a lie. For
+                    // a workflow, the handle of the first run is what was asked for.
+                    let existing = existing.filter(|_| name.starts_with("temp:"));
+                    if let Some(difference) = existing.and_then(|other| difference(&other, &name, &arguments)) {
+                        let text = format!("the workflow id `{id}` is taken by {difference}");
+                        return Err(Failure::new("Error", Code("id_conflict"), text));
                     }
+                    Ok(StartedRun { id, news: news.map(|news| heard(news).boxed()) })
                 }
-                Ok((new, _)) => Ok(new.claim().run().clone()),
                 Err(StartError::Refused(failure)) => Err(failure),
                 Err(StartError::Unfit(error)) => {
                     Err(Failure::new("Error", Code("bad_arguments"), error.to_string()).not_retryable())

@@ -1,25 +1,39 @@
 //! Starting a run because somebody asked for it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::difference::{Difference, difference};
+use super::registry::News;
 use super::{App, Executor};
-use crate::calls::{Program, StartRequest};
+use crate::calls::{Fate, Program, StartRequest, Withheld, Withholding};
 use crate::database::{Entry, Existing, Landed, NewRun, TakenRun, until_answered};
 use crate::failpoint;
-use crate::workflow::{Arguments, ArgumentsError, Failure, WorkflowId};
+use crate::workflow::{Arguments, ArgumentsError, Failure, StepKind, StepNumber, WorkflowId};
 
 /// The pause before a start is prepared again under the identity that this process has got in the meantime.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// A run that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Started {
     /// Its id. Its start is durable: it runs to its end, whatever crashes.
     pub id: WorkflowId,
-    /// False: it had been started before, with the same workflow and arguments.
-    pub is_new: bool,
+    /// What this process hears of it, if it drives it.
+    pub(super) news: Option<watch::Receiver<News>>,
+}
+
+/// What came of a start.
+pub(super) struct NewOrFound {
+    /// The run as it was to be started.
+    pub(super) new: NewRun,
+    /// The run that has its id.
+    pub(super) existing: Option<Existing>,
+    /// What this process hears of it, if it drives it.
+    pub(super) news: Option<watch::Receiver<News>>,
 }
 
 /// Why a run was not started.
@@ -53,11 +67,10 @@ impl Executor {
     pub async fn start_workflow(&self, app: &Arc<App>, request: StartRequest) -> Result<Started, StartError> {
         let program = app.program(&app.current());
         let (name, arguments) = (request.name.clone(), request.arguments.clone());
-        let (new, existing) = self.start_or_find(&program, request).await?;
+        let NewOrFound { new, existing, news } = self.start_or_find(&program, request).await?;
         let id = new.claim().run().clone();
-        let Some(existing) = existing else { return Ok(Started { id, is_new: true }) };
-        match difference(&existing, &name, &arguments) {
-            None => Ok(Started { id, is_new: false }),
+        match existing.and_then(|existing| difference(&existing, &name, &arguments)) {
+            None => Ok(Started { id, news }),
             Some(difference) => Err(StartError::Conflict { id, difference }),
         }
     }
@@ -68,7 +81,7 @@ impl Executor {
         &self,
         program: &Program,
         request: StartRequest,
-    ) -> Result<(NewRun, Option<Existing>), StartError> {
+    ) -> Result<NewOrFound, StartError> {
         let (executor, program) = (self.this(), program.clone());
         let started = tokio::spawn(async move {
             check_arguments(&program, &request).map_err(StartError::Unfit)?;
@@ -89,7 +102,7 @@ impl Executor {
         program: &Program,
         id: &WorkflowId,
         request: &StartRequest,
-    ) -> Option<Result<(NewRun, Option<Existing>), StartError>> {
+    ) -> Option<Result<NewOrFound, StartError>> {
         if self.is_stopping() {
             return Some(Err(StartError::ShuttingDown));
         }
@@ -97,28 +110,86 @@ impl Executor {
         let mut new = self.prepare_run(program, id.clone(), &request.name, request.arguments.clone());
         new.trace = request.trace;
         failpoint::hit("start.prepared").await;
-        let ticket = self.journal.append(Entry::Start(Box::new(new.clone()))).await;
-        let landed = match ticket {
-            Ok(ticket) => ticket.durable().await,
-            Err(closed) => Err(closed),
+        let withheld = if request.is_awaited { self.withhold(program, &new) } else { None };
+        let (fate, news) = match withheld {
+            Some(withheld) => {
+                failpoint::hit("start.withheld").await;
+                let news = self.drive_new(&new, Some(Withholding(Arc::clone(&withheld))));
+                let fate = match tokio::time::timeout(self.put_off, withheld.fate()).await {
+                    Ok(fate) => fate,
+                    Err(_too_long) => {
+                        withheld.wait_no_longer();
+                        withheld.fate().await
+                    }
+                };
+                self.withheld().remove(id);
+                (fate, news)
+            }
+            None => {
+                self.meet(id).await;
+                let fate = Fate::from(match self.journal.append(Entry::Start(Box::new(new.clone()))).await {
+                    Ok(ticket) => ticket.durable().await,
+                    Err(closed) => Err(closed),
+                });
+                let is_written = fate == Fate::Landed(Landed::Written);
+                (fate, if is_written { self.drive_new(&new, None) } else { None })
+            }
         };
-        match landed {
-            Ok(Landed::Written) => {}
-            Ok(Landed::Exists) => match self.existing(&new).await {
-                Some(existing) if !existing.is_this_start => return Some(Ok((new, Some(existing)))),
+        match fate {
+            Fate::Landed(Landed::Written) => Some(Ok(NewOrFound { new, existing: None, news })),
+            Fate::Landed(Landed::Exists) => match self.existing(&new).await {
+                Some(existing) if !existing.is_this_start => {
+                    Some(Ok(NewOrFound { new, existing: Some(existing), news: None }))
+                }
                 // The answer to this very start was lost, and it was sent again; or the row is gone since. Whoever looked
                 // in the meantime has found the run and may have driven it, even to its end: only its records tell.
                 _ => {
                     self.drive_taken(TakenRun { claim: new.claim().clone(), attempts: 1 });
-                    return Some(Ok((new, None)));
+                    Some(Ok(NewOrFound { new, existing: None, news: None }))
                 }
             },
-            Ok(Landed::Refused(failure)) => return Some(Err(StartError::Refused(failure))),
-            Ok(Landed::NotOwner) => return None,
-            Err(_) => return Some(Err(StartError::ShuttingDown)),
+            Fate::Landed(Landed::Refused(failure)) => Some(Err(StartError::Refused(failure))),
+            // Nothing was acknowledged: whatever the withheld start has come to, the key decides.
+            Fate::Landed(Landed::NotOwner) | Fate::Abandoned => None,
+            Fate::Closed => Some(Err(StartError::ShuttingDown)),
         }
-        self.drive_new(&new);
-        Some(Ok((new, None)))
+    }
+
+    /// Withholds the start of a run that is likely to be one transaction. `None`: it is to be written at once, because it is
+    /// not, or because there is something under its id in this process.
+    fn withhold(&self, program: &Program, new: &NewRun) -> Option<Arc<Withheld>> {
+        let is_one_transaction = match new.name.strip_prefix("temp:") {
+            Some(step) => matches!(program.manifest.step(step)?.kind, StepKind::Transaction { read_only: false, .. }),
+            None => {
+                let habits = self.apps.get(&program.app)?.habits();
+                habits.last_transaction(&program.digest, &new.name) == Some(StepNumber::FIRST)
+            }
+        };
+        if !is_one_transaction {
+            return None;
+        }
+        let mut withheld = self.withheld();
+        let run = new.claim().run();
+        if withheld.contains_key(run) || self.runs.claim_of(run).is_some() {
+            return None;
+        }
+        let start = Withheld::new(new.clone(), self.journal.clone());
+        withheld.insert(run.clone(), Arc::clone(&start));
+        Some(start)
+    }
+
+    /// Waits until a start that is withheld under this id in this process is written, or not.
+    async fn meet(&self, id: &WorkflowId) {
+        let other = self.withheld().get(id).map(Arc::clone);
+        if let Some(other) = other {
+            other.wait_no_longer();
+            other.fate().await;
+        }
+    }
+
+    /// The starts that are not written yet.
+    pub(super) fn withheld(&self) -> MutexGuard<'_, HashMap<WorkflowId, Arc<Withheld>>> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn existing(&self, new: &NewRun) -> Option<Existing> {

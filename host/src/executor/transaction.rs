@@ -7,9 +7,12 @@
 use std::time::Duration;
 
 use super::Executor;
+use super::ahead::commit_ahead;
 use super::attempt::check_result;
-use crate::calls::{Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, StepCall, StepEnd, TransactionCalls};
-use crate::database::{Doom, Flight, GuestSession, NewRecord, SessionEnd, SqlFailure, until_answered};
+use crate::calls::{
+    Commit, Fate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, StepCall, StepEnd, TransactionCalls,
+};
+use crate::database::{Doom, Flight, GuestSession, Landed, NewRecord, SessionEnd, SqlFailure, until_answered};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
 use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind, TraceContext, WorkflowId};
@@ -61,13 +64,19 @@ impl Executor {
                     tokio::time::sleep(TROUBLE_WAIT).await;
                 }
             }
+            // The transaction that has carried it is over, and the next one may take long to come to its end.
+            if let Some(start) = call.start
+                && start.write().await != Fate::Landed(Landed::Written)
+            {
+                return Err(Interrupt::Lost);
+            }
             wait_before(run).await;
             self.may_begin(call.claim).await?;
         }
         let text = format!("the transaction met conflicts or lost its connection {MAX_RUNS} times in a row");
         let now = self.clock.now();
         let result = RecordedResult::Failed(Failure::new("SqlError", Code("too_many_conflicts"), text));
-        Ok(StepEnd { result, started_at: now, completed_at: now, is_recorded: false })
+        Ok(StepEnd { result, started_at: now, completed_at: now, commit: Commit::Journal })
     }
 
     async fn transaction_once(
@@ -83,7 +92,7 @@ impl Executor {
             result: RecordedResult::Failed(failure),
             started_at,
             completed_at: self.clock.now(),
-            is_recorded: false,
+            commit: Commit::Journal,
         };
         let (session, json) = match body {
             Body::Again => return Ok(Run::Again),
@@ -93,19 +102,6 @@ impl Executor {
         };
         let result = RecordedResult::Output(json);
         let completed_at = self.clock.now();
-        if read_only {
-            // Nothing to commit with it: the record rides with the journal. The commit only asks whether what was read
-            // was consistent.
-            return Ok(match session.commit(None).await {
-                SessionEnd::Committed => Run::Done(StepEnd { result, started_at, completed_at, is_recorded: false }),
-                SessionEnd::Failed(failure) => Run::Done(failed(sql_failure(&failure))),
-                SessionEnd::Retry | SessionEnd::ConnectionLost => Run::Again,
-                SessionEnd::Unavailable(reason) => Run::Wait(reason),
-                SessionEnd::NotOwner | SessionEnd::Exists | SessionEnd::StartExists => {
-                    unreachable!("nothing was recorded in this flight")
-                }
-            });
-        }
         let record = NewRecord {
             claim: call.claim.clone(),
             app: call.program.app.clone(),
@@ -117,15 +113,44 @@ impl Executor {
             started_at,
             completed_at,
         };
-        let flight = Flight { record, start: None, outcome: None };
-        match session.commit(Some(&flight)).await {
-            SessionEnd::Committed => Ok(Run::Done(StepEnd { result, started_at, completed_at, is_recorded: true })),
+        let (end, commit) = if read_only {
+            // Nothing to commit with it: the record rides with the journal. The commit only asks whether what was read
+            // was consistent.
+            (session.commit(None).await, Commit::Journal)
+        } else {
+            self.commit(call, *session, record).await
+        };
+        match end {
+            SessionEnd::Committed => Ok(Run::Done(StepEnd { result, started_at, completed_at, commit })),
             SessionEnd::Failed(failure) => Ok(Run::Done(failed(sql_failure(&failure)))),
             SessionEnd::Retry | SessionEnd::ConnectionLost => Ok(Run::Again),
             SessionEnd::Unavailable(reason) => Ok(Run::Wait(reason)),
             SessionEnd::NotOwner | SessionEnd::StartExists => Err(Interrupt::Lost),
             SessionEnd::Exists => Err(Interrupt::Reload),
         }
+    }
+
+    /// Commits what a body has done with its record; or finds out that it can be committed, and leaves it to the run.
+    async fn commit(&self, call: &StepCall<'_>, mut session: GuestSession, record: NewRecord) -> (SessionEnd, Commit) {
+        let carried = call.start.filter(|start| !start.is_written());
+        if call.ahead {
+            return match session.check().await {
+                Ok(()) => {
+                    let ahead = commit_ahead(session, record, carried, self.put_off);
+                    (SessionEnd::Committed, Commit::Ahead(ahead))
+                }
+                Err(end) => {
+                    session.rollback().await;
+                    (end, Commit::Journal)
+                }
+            };
+        }
+        let start = carried.map(|start| Box::new(start.start().clone()));
+        let end = session.commit(Some(&Flight { record, start, outcome: None })).await;
+        if let (SessionEnd::Committed, Some(start)) = (&end, carried) {
+            start.decide(Fate::Landed(Landed::Written));
+        }
+        (end, Commit::Done)
     }
 
     /// Runs a read-only transaction of a handler: not recorded, tried again like any other.

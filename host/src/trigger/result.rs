@@ -46,7 +46,7 @@ pub(super) async fn answer(executor: &Arc<Executor>, run: &WorkflowId, parts: &P
     let seen = tokio::time::timeout(READ_TIMEOUT, executor.outcome_so_far(run)).await;
     match seen.map_err(|error| unavailable(run, &error))? {
         Some(None) if time.is_zero() => Ok(not_yet(run, again)),
-        Some(None) => wait(executor, run, time, again).await,
+        Some(None) => wait(executor, run, executor.outcome_of(run), time, again).await,
         seen => told(run, seen.flatten()),
     }
 }
@@ -55,12 +55,13 @@ pub(super) async fn answer(executor: &Arc<Executor>, run: &WorkflowId, parts: &P
 pub(super) async fn wait(
     executor: &Executor,
     run: &WorkflowId,
+    outcome: impl Future<Output = Option<Outcome>>,
     time: Duration,
     again: String,
 ) -> Result<Response, Problem> {
     tokio::select! {
         biased;
-        outcome = tokio::time::timeout(time, executor.outcome_of(run)) => match outcome {
+        outcome = tokio::time::timeout(time, outcome) => match outcome {
             Ok(outcome) => told(run, outcome),
             Err(_too_short) => Ok(not_yet(run, again)),
         },

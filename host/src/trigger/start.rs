@@ -42,14 +42,16 @@ pub(super) async fn answer(
     let body = body::read(shared, incoming).await?;
     let arguments = arguments(&parts.headers, &body.bytes)?;
     drop(body);
-    let request = StartRequest { id, name: name.into(), arguments, trace: trace(&parts.headers) };
+    let is_awaited = !wait.is_zero();
+    let request = StartRequest { id, name: name.into(), arguments, trace: trace(&parts.headers), is_awaited };
     let started = executor.start_workflow(&app, request).await.map_err(not_started)?;
     failpoint::hit("trigger.before_acknowledgement").await;
     let at = result::at(&started.id);
     if wait.is_zero() {
         return Ok(result::not_yet(&started.id, at));
     }
-    result::wait(executor, &started.id, wait, at).await
+    let id = started.id.clone();
+    result::wait(executor, &id, executor.outcome_of_started(started), wait, at).await
 }
 
 fn find_app(executor: &Executor, name: &str) -> Result<Arc<App>, Problem> {

@@ -61,3 +61,50 @@ fn write_tell_write(run: &str) -> Result<String> {
 fn parent(run: &str) -> Result<u64> {
     serializable(run)
 }
+
+/// Counts the rows of everybody and writes one: a conflict with whoever does the same.
+#[transaction]
+fn count_and_write(run: &str) -> Result<i64> {
+    #[derive(Deserialize)]
+    struct Row {
+        count: i64,
+    }
+    let row: Row = sql::query_one("SELECT count(*) FROM effects WHERE step IN ('counted', 'other')", params![])?;
+    leave_a_row(run, "counted")?;
+    Ok(row.count)
+}
+
+/// One transaction that conflicts, and a line about it.
+#[workflow]
+fn counted(run: &str) -> Result<i64> {
+    let n = count_and_write(run)?;
+    log::info!("{run} has counted");
+    Ok(n)
+}
+
+/// Computes so many rounds before its transaction, and so many after it.
+#[workflow]
+fn compute_write_compute(run: &str, before: u64, after: u64) -> Result<u64> {
+    compute(before);
+    let rows = write_serializable(run, "only")?;
+    compute(after);
+    Ok(rows)
+}
+
+fn compute(rounds: u64) {
+    for round in 0..rounds {
+        std::hint::black_box(round);
+    }
+}
+
+/// Starts a run under its own id and answers with its result, by a direct call.
+#[post("/direct/{run}")]
+fn direct(run: &str) -> Result<String> {
+    Ok(serializable(run)?.to_string())
+}
+
+/// Answers with the result of a single transaction.
+#[post("/single/{run}")]
+fn single(run: &str) -> Result<String> {
+    Ok(write_serializable(run, "only")?.to_string())
+}
