@@ -8,7 +8,7 @@
 use super::claim::Incarnation;
 use super::error::DatabaseError;
 use super::resume::INTERNAL_QUEUE;
-use super::take_over::{TakenRun, taken};
+use super::take_over::{LAST_RECORD, TakenRun, taken};
 use crate::failpoint;
 use crate::workflow::{AppName, ComponentDigest};
 
@@ -83,7 +83,7 @@ WITH self AS (
 ), cleared AS (
     DELETE FROM dbos.workflow_output o USING taken WHERE o.workflow_uuid = taken.workflow_uuid
 )
-SELECT workflow_uuid, owner_xid, recovery_attempts FROM taken";
+SELECT t.workflow_uuid, t.owner_xid, t.recovery_attempts, last.sleep, last.completed_at_epoch_ms FROM taken t";
 
 impl super::Database {
     /// Takes a page of what waits in the internal queue for these apps and their workflows. When it returns, the runs are this
@@ -110,7 +110,7 @@ impl super::Database {
         failpoint::hit("dequeue.before_page").await;
         let rows = client
             .query(
-                DEQUEUE,
+                &format!("{DEQUEUE}{LAST_RECORD}"),
                 &[&executor, &incarnation.as_str(), &owners, &names, &versions, &INTERNAL_QUEUE, &PAGE, &apps],
             )
             .await?;

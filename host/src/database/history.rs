@@ -23,27 +23,6 @@ impl super::Database {
     }
 }
 
-impl super::Database {
-    /// When a run wakes up whose last record is a sleep. `None`: its last record is something else, or there is none.
-    ///
-    /// # Errors
-    /// When the database does not answer; the caller tries again.
-    pub async fn sleeping_until(&self, run: &WorkflowId) -> Result<Option<EpochMs>, DatabaseError> {
-        let client = self.client().await?;
-        let statement = client
-            .prepare_cached(
-                "SELECT function_name, output, completed_at_epoch_ms FROM dbos.operation_outputs
-                  WHERE workflow_uuid = $1 ORDER BY function_id DESC LIMIT 1",
-            )
-            .await?;
-        let row = client.query_opt(&statement, &[&run.as_str()]).await?;
-        Ok(row.filter(|row| row.get::<_, &str>(0) == "DBOS.sleep").and_then(|row| {
-            let recorded = row.get::<_, Option<&str>>(1).and_then(EpochMs::from_seconds_json);
-            recorded.or_else(|| row.get::<_, Option<i64>>(2).map(EpochMs))
-        }))
-    }
-}
-
 fn record(row: &tokio_postgres::Row) -> Record {
     let output: Option<String> = row.get(2);
     let error: Option<String> = row.get(3);

@@ -2,10 +2,12 @@
 //!
 //! One compare-and-set for each page: PENDING with an old owner becomes PENDING with a new one. Whatever the old owner
 //! still sends is refused by the fence from then on, so it does not matter whether it is really dead.
+//!
+//! Most of what a host leaves sleeps. So each page says until when its runs do, and nobody has to ask for each of them.
 
 use super::claim::{Claim, Incarnation};
 use super::error::DatabaseError;
-use crate::workflow::{AppName, WorkflowId};
+use crate::workflow::{AppName, EpochMs, WorkflowId};
 
 /// Rows in one page: short enough a transaction not to hold anybody up, long enough that 100,000 rows take a second.
 const PAGE: i64 = 1000;
@@ -17,6 +19,8 @@ pub struct TakenRun {
     pub claim: Claim,
     /// Attempts in a row without a new record that were counted before.
     pub attempts: u32,
+    /// When it wakes up, if its last record is a sleep: until then there is nothing to do for it.
+    pub sleeps_until: Option<EpochMs>,
 }
 
 // Rows are locked in key order, so that two hosts that take over at once cannot deadlock; the second one waits and finds
@@ -26,6 +30,9 @@ pub struct TakenRun {
 // The lease is looked at again for each page, and its row is locked: a host that wakes up and begins a new incarnation
 // waits for the page, and what it starts then is not taken from it. An executor's own old runs need no lapse. And whoever
 // takes must still be who it thinks it is, or the runs would get an owner that is over.
+//
+// The last records are seen as they were when the statement began. A record that the old owner wrote since makes its run
+// one that is taken up too early, which costs a replay, or one that sleeps until a time that is over.
 const TAKE: &str = "
 WITH self AS (
     SELECT 1 FROM dbos_host.executor WHERE executor_id = $5 AND incarnation = $3 FOR SHARE
@@ -41,12 +48,30 @@ WITH self AS (
       ORDER BY workflow_uuid
       LIMIT $4
       FOR NO KEY UPDATE
+), taken AS (
+    UPDATE dbos.workflow_status s
+       SET executor_id = $5, owner_xid = $3 || ':' || replace(gen_random_uuid()::text, '-', ''),
+           updated_at = (extract(epoch FROM now()) * 1000)::bigint
+      FROM page WHERE s.workflow_uuid = page.workflow_uuid
+      RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts
 )
-UPDATE dbos.workflow_status s
-   SET executor_id = $5, owner_xid = $3 || ':' || replace(gen_random_uuid()::text, '-', ''),
-       updated_at = (extract(epoch FROM now()) * 1000)::bigint
-  FROM page WHERE s.workflow_uuid = page.workflow_uuid
-  RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts";
+SELECT t.workflow_uuid, t.owner_xid, t.recovery_attempts, last.sleep, last.completed_at_epoch_ms FROM taken t";
+
+// When a run of `t` wakes up. Of any other record than a sleep the output is not sent; it may be megabytes.
+pub(super) const LAST_RECORD: &str = "
+  LEFT JOIN LATERAL (
+      SELECT o.output AS sleep, o.completed_at_epoch_ms FROM (
+          SELECT function_name, output, completed_at_epoch_ms FROM dbos.operation_outputs
+           WHERE workflow_uuid = t.workflow_uuid ORDER BY function_id DESC LIMIT 1) o
+       WHERE o.function_name = 'DBOS.sleep') last ON true";
+
+const OWN: &str = "
+WITH t AS (
+    SELECT workflow_uuid, owner_xid, recovery_attempts FROM dbos.workflow_status
+     WHERE status = 'PENDING' AND executor_id = $1 AND starts_with(owner_xid, $2) AND workflow_uuid > $3
+     ORDER BY workflow_uuid LIMIT $4
+)
+SELECT t.workflow_uuid, t.owner_xid, t.recovery_attempts, last.sleep, last.completed_at_epoch_ms FROM t";
 
 // What an earlier incarnation left of apps that its executor does not serve any more. As long as the executor lives, nobody
 // would take it: its lease holds, and it does not want it. So it gets another executor, whose lease is over, and whichever
@@ -100,7 +125,8 @@ impl super::Database {
     ) -> Result<Vec<TakenRun>, DatabaseError> {
         let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
         let client = self.client().await?;
-        let rows = client.query(TAKE, &[&dead, &apps, &incarnation.as_str(), &PAGE, &executor]).await?;
+        let take = format!("{TAKE}{LAST_RECORD}");
+        let rows = client.query(&take, &[&dead, &apps, &incarnation.as_str(), &PAGE, &executor]).await?;
         Ok(rows.iter().map(taken).collect())
     }
 
@@ -115,14 +141,8 @@ impl super::Database {
         after: &str,
     ) -> Result<Vec<TakenRun>, DatabaseError> {
         let client = self.client().await?;
-        let rows = client
-            .query(
-                "SELECT workflow_uuid, owner_xid, recovery_attempts FROM dbos.workflow_status
-                  WHERE status = 'PENDING' AND executor_id = $1 AND starts_with(owner_xid, $2) AND workflow_uuid > $3
-                  ORDER BY workflow_uuid LIMIT $4",
-                &[&executor, &incarnation.as_str(), &after, &PAGE],
-            )
-            .await?;
+        let own = format!("{OWN}{LAST_RECORD} ORDER BY t.workflow_uuid");
+        let rows = client.query(&own, &[&executor, &incarnation.as_str(), &after, &PAGE]).await?;
         Ok(rows.iter().map(taken).collect())
     }
 }
@@ -130,5 +150,8 @@ impl super::Database {
 pub(super) fn taken(row: &tokio_postgres::Row) -> TakenRun {
     let claim = Claim::new(WorkflowId::stored(row.get(0)), row.get(1));
     let attempts = row.get::<_, Option<i64>>(2).unwrap_or(0);
-    TakenRun { claim, attempts: u32::try_from(attempts).unwrap_or(0) }
+    // Whatever another program wrote as the wake time, the record's own end is one too.
+    let sleeps_until = row.get::<_, Option<&str>>(3).and_then(EpochMs::from_seconds_json);
+    let sleeps_until = sleeps_until.or_else(|| row.get::<_, Option<i64>>(4).map(EpochMs));
+    TakenRun { claim, attempts: u32::try_from(attempts).unwrap_or(0), sleeps_until }
 }

@@ -74,9 +74,7 @@ impl Executor {
     /// A run that was taken in the middle of a sleep needs no instance before it is due, and no attempt. One whose
     /// attempts have come to nothing waits.
     async fn before_taking_up(&self, taken: &TakenRun) {
-        let run = taken.claim.run();
-        let what = "read a workflow's last record";
-        if let Some(wake) = until_answered(what, || self.database.sleeping_until(run)).await {
+        if let Some(wake) = taken.sleeps_until {
             self.clock.sleep_until(wake).await;
         }
         let wait = AttemptBackoff::after_takeover(taken.attempts);
