@@ -202,6 +202,7 @@ async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbo
                 admin.serve().await;
             }
         }),
+        tokio::spawn(Arc::clone(&executor).take_up_due()),
         tokio::spawn(recovery::follow_changes(
             Arc::clone(&executor),
             of_test("DBOS_HOST_TEST_LOOK_MS", recovery::LOOK_EVERY),

@@ -1,12 +1,16 @@
-//! Counting an attempt of a run before its instance is made.
+//! Counting attempts of runs before their instances are made.
 //!
 //! Problem: a guest that takes its host down must not do so for ever, and a month-long sleeper must survive any number
 //! of deploys. So attempts are counted when an instance is made, not when a run is claimed, and every new record starts
 //! the count again. Resetting it with each record would write the status row each time; instead the count is compared
 //! with how many records there were when the last attempt was counted.
+//!
+//! Attempts of many runs are counted by one statement, and a row that somebody has locked is not waited for: its run hears
+//! that, and the others go on.
+
+use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::claim::Claim;
-use super::error::DatabaseError;
 use crate::workflow::{AppName, ComponentDigest, EpochMs, TraceContext};
 
 /// A counted attempt, and what an instance needs to know of its run.
@@ -30,50 +34,119 @@ pub struct Attempt {
     pub trace: Option<TraceContext>,
 }
 
+/// Records up to which a run's history is measured while its attempt is counted. Measuring reads their rows, behind the
+/// lock: a thousand take some milliseconds. A longer history is large, whatever is in it.
+pub(super) const MEASURED_RECORDS: i32 = 1000;
+
 // The row is looked for by its key alone and compared afterwards, as the journal does: an index of what is PENDING has
-// every sleeper in it.
-const ATTEMPT: &str = "
-WITH locked AS (
-    SELECT workflow_uuid, owner_xid, status FROM dbos.workflow_status WHERE workflow_uuid = $1 FOR NO KEY UPDATE
-), fence AS (
-    SELECT workflow_uuid FROM locked WHERE owner_xid = $2 AND status = 'PENDING'
-), progress AS (
-    SELECT coalesce((SELECT max(function_id) FROM dbos.operation_outputs WHERE workflow_uuid = $1), 0) AS records,
-           coalesce((SELECT records FROM dbos_host.attempt WHERE workflow_uuid = $1), 0) AS before
+// every sleeper in it. Rows are locked in key order, and those that somebody else has locked are skipped: they belong to
+// no `fence`, but they are there.
+//
+// The sizes are those of the payloads as text. The server knows them without unpacking what it keeps packed.
+const ATTEMPTS: &str = "
+WITH wanted AS (
+    SELECT * FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (run, token, nr)
+), locked AS MATERIALIZED (
+    SELECT workflow_uuid, owner_xid, status FROM dbos.workflow_status
+     WHERE workflow_uuid = ANY ($1) ORDER BY workflow_uuid FOR NO KEY UPDATE SKIP LOCKED
+), fence AS MATERIALIZED (
+    SELECT w.run, w.nr, progress.records, progress.before,
+           CASE WHEN progress.records <= $3 THEN
+               (SELECT coalesce(sum(coalesce(octet_length(o.output), 0) + coalesce(octet_length(o.error), 0)), 0)
+                  FROM dbos.operation_outputs o WHERE o.workflow_uuid = w.run) END AS bytes
+      FROM wanted w JOIN locked l ON l.workflow_uuid = w.run AND l.owner_xid = w.token AND l.status = 'PENDING'
+      CROSS JOIN LATERAL (
+          SELECT coalesce((SELECT max(function_id) FROM dbos.operation_outputs WHERE workflow_uuid = w.run), 0) AS records,
+                 coalesce((SELECT records FROM dbos_host.attempt WHERE workflow_uuid = w.run), 0) AS before
+          OFFSET 0) progress
 ), counted AS (
     UPDATE dbos.workflow_status s
-       SET recovery_attempts = CASE WHEN progress.records > progress.before THEN 1
-                                    ELSE coalesce(s.recovery_attempts, 0) + 1 END,
+       SET recovery_attempts = CASE WHEN f.records > f.before THEN 1 ELSE coalesce(s.recovery_attempts, 0) + 1 END,
            updated_at = (extract(epoch FROM now()) * 1000)::bigint
-      FROM fence, progress WHERE s.workflow_uuid = fence.workflow_uuid
-      RETURNING s.*, progress.records
+      FROM fence f WHERE s.workflow_uuid = f.run
+      RETURNING f.nr, s.workflow_uuid, s.recovery_attempts, s.name, s.application_version, s.application_name,
+                s.serialization, s.created_at, s.attributes->'dbos.otelContext'->>'traceparent' AS trace,
+                octet_length(s.inputs) AS bytes
 ), remembered AS (
-    INSERT INTO dbos_host.attempt (workflow_uuid, records) SELECT workflow_uuid, records FROM counted
+    INSERT INTO dbos_host.attempt (workflow_uuid, records) SELECT run, records FROM fence
       ON CONFLICT (workflow_uuid) DO UPDATE SET records = EXCLUDED.records
 )
-SELECT c.recovery_attempts, c.name, c.application_version, c.application_name, coalesce(i.inputs, c.inputs),
-       c.serialization, c.created_at, c.attributes->'dbos.otelContext'->>'traceparent'
-  FROM counted c LEFT JOIN dbos.workflow_input i USING (workflow_uuid)";
+SELECT w.nr,
+       c.nr IS NULL AND NOT EXISTS (SELECT FROM locked l WHERE l.workflow_uuid = w.run)
+           AND EXISTS (SELECT FROM dbos.workflow_status s WHERE s.workflow_uuid = w.run) AS is_locked,
+       c.recovery_attempts, c.name, c.application_version, c.application_name, c.serialization, c.created_at, c.trace,
+       f.records::int4, f.bytes::int8, (coalesce(octet_length(i.inputs), c.bytes, 0))::int8
+  FROM wanted w
+  LEFT JOIN counted c ON c.nr = w.nr
+  LEFT JOIN fence f ON f.nr = c.nr
+  LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = c.workflow_uuid";
 
-impl super::Database {
-    /// Counts an attempt. When it returns, the count is durable: whatever the attempt does to this process, the next
-    /// owner sees it. `None`: this host does not own the run any more.
-    ///
-    /// # Errors
-    /// When the database does not answer. The attempt may have been counted; counting it again does no harm.
-    pub async fn count_attempt(&self, claim: &Claim) -> Result<Option<Attempt>, DatabaseError> {
-        let client = self.client().await?;
-        let statement = client.prepare_cached(ATTEMPT).await?;
-        let row = client.query_opt(&statement, &[&claim.run().as_str(), &claim.token()]).await?;
-        Ok(row.map(|row| Attempt {
-            count: u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX),
-            name: row.get::<_, Option<String>>(1).unwrap_or_default(),
-            version: row.get::<_, Option<&str>>(2).and_then(ComponentDigest::stored),
-            app: row.get::<_, Option<&str>>(3).and_then(|name| AppName::parse(name).ok()),
-            inputs: row.get(4),
-            serialization: row.get(5),
-            started_at: EpochMs(row.get(6)),
-            trace: row.get::<_, Option<&str>>(7).and_then(TraceContext::parse),
-        }))
+/// What became of counting an attempt.
+#[derive(Debug)]
+pub(super) enum Counted {
+    /// It is durable. The row has what an instance needs, but for the input.
+    Counted {
+        /// For [`attempt`].
+        row: Row,
+        /// What there is to be read.
+        size: Size,
+    },
+    /// Somebody else has locked the run's row. Nothing was counted.
+    Locked,
+    /// This host does not own the run any more.
+    NotOwner,
+}
+
+/// How much has to be read of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    /// Records, or more: the highest number of one.
+    pub(super) records: usize,
+    /// Bytes of payload, the input included. `None`: too many records for finding out.
+    pub(super) bytes: Option<usize>,
+}
+
+/// Prepares the statement for a connection.
+pub(super) async fn prepare(client: &Client) -> Result<Statement, Error> {
+    client.prepare(ATTEMPTS).await
+}
+
+/// Counts an attempt for each claim, no two of which are of one run. When it returns, the counts are durable: whatever the
+/// attempts do to this process, the next owner sees them. When it fails they may be counted; counting them again does no
+/// harm.
+pub(super) async fn count(client: &Client, statement: &Statement, claims: &[&Claim]) -> Result<Vec<Counted>, Error> {
+    let runs: Vec<&str> = claims.iter().map(|claim| claim.run().as_str()).collect();
+    let tokens: Vec<&str> = claims.iter().map(|claim| claim.token()).collect();
+    let rows = client.query(statement, &[&runs, &tokens, &MEASURED_RECORDS]).await?;
+    let mut counted: Vec<Counted> = claims.iter().map(|_| Counted::NotOwner).collect();
+    for row in rows {
+        let number = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
+        let Some(of_run) = number.checked_sub(1).and_then(|index| counted.get_mut(index)) else { continue };
+        if row.try_get::<_, bool>(1)? {
+            *of_run = Counted::Locked;
+        } else if let Some(records) = row.try_get::<_, Option<i32>>(9)? {
+            let input = row.try_get::<_, i64>(11)?;
+            let bytes = row.try_get::<_, Option<i64>>(10)?.map(|bytes| bytes.saturating_add(input));
+            let size = Size {
+                records: usize::try_from(records).unwrap_or(0),
+                bytes: bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            };
+            *of_run = Counted::Counted { row, size };
+        }
+    }
+    Ok(counted)
+}
+
+/// Reads what was counted, for a run with this input.
+pub(super) fn attempt(row: &Row, inputs: Option<String>) -> Attempt {
+    Attempt {
+        count: u32::try_from(row.get::<_, i64>(2)).unwrap_or(u32::MAX),
+        name: row.get::<_, Option<String>>(3).unwrap_or_default(),
+        version: row.get::<_, Option<&str>>(4).and_then(ComponentDigest::stored),
+        app: row.get::<_, Option<&str>>(5).and_then(|name| AppName::parse(name).ok()),
+        inputs,
+        serialization: row.get(6),
+        started_at: EpochMs(row.get(7)),
+        trace: row.get::<_, Option<&str>>(8).and_then(TraceContext::parse),
     }
 }

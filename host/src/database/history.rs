@@ -1,41 +1,107 @@
-//! Loading what a run has recorded.
+//! Reading what runs were started with and what they have recorded, of many at once.
 
+use futures_util::future::try_join;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use super::claim::Claim;
 use super::error::DatabaseError;
 use crate::workflow::{Code, EpochMs, Failure, OperationDigest, Record, RecordedResult, StepNumber, WorkflowId};
 
-const HISTORY: &str = "
-SELECT o.function_id, o.function_name, o.output, o.error, o.child_workflow_id, o.started_at_epoch_ms,
-       o.completed_at_epoch_ms, o.serialization, d.digest
-  FROM dbos.operation_outputs o LEFT JOIN dbos_host.operation_digest d USING (workflow_uuid, function_id)
- WHERE o.workflow_uuid = $1
- ORDER BY o.function_id";
+// For each run by itself: whatever the server knows of the tables, it looks the rows up by their key.
+const HISTORIES: &str = "
+SELECT w.nr, h.* FROM unnest($1::text[]) WITH ORDINALITY AS w (run, nr)
+  CROSS JOIN LATERAL (
+      SELECT o.function_id, o.function_name, o.output, o.error, o.child_workflow_id, o.started_at_epoch_ms,
+             o.completed_at_epoch_ms, o.serialization, d.digest
+        FROM dbos.operation_outputs o
+        LEFT JOIN dbos_host.operation_digest d ON d.workflow_uuid = o.workflow_uuid AND d.function_id = o.function_id
+       WHERE o.workflow_uuid = w.run
+       ORDER BY o.function_id
+      OFFSET 0) h";
 
-impl super::Database {
-    /// All records of a run, in the order of its steps.
-    ///
-    /// # Errors
-    /// When the database does not answer; the caller tries again.
-    pub async fn load_history(&self, run: &WorkflowId) -> Result<Vec<Record>, DatabaseError> {
-        let client = self.client().await?;
-        let statement = client.prepare_cached(HISTORY).await?;
-        let rows = client.query(&statement, &[&run.as_str()]).await?;
-        Ok(rows.iter().map(record).collect())
+const INPUTS: &str = "
+SELECT w.nr, coalesce(i.inputs, s.inputs) FROM unnest($1::text[]) WITH ORDINALITY AS w (run, nr)
+  LEFT JOIN dbos.workflow_status s ON s.workflow_uuid = w.run
+  LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = w.run";
+
+/// The statements, prepared for a connection.
+#[derive(Debug)]
+pub(super) struct Statements {
+    histories: Statement,
+    inputs: Statement,
+}
+
+/// What was read of a run, as it came: whoever needs it makes values of it.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) inputs: Option<String>,
+    records: Vec<Row>,
+}
+
+impl Stored {
+    /// The records, in the order of the steps.
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.records.iter().map(record).collect()
     }
 }
 
-fn record(row: &tokio_postgres::Row) -> Record {
-    let output: Option<String> = row.get(2);
-    let error: Option<String> = row.get(3);
-    let serialization: Option<String> = row.get(7);
-    let started_at = EpochMs(row.get::<_, Option<i64>>(5).unwrap_or(0));
+/// Prepares the statements.
+pub(super) async fn prepare(client: &Client) -> Result<Statements, Error> {
+    let (histories, inputs) = try_join(client.prepare(HISTORIES), client.prepare(INPUTS)).await?;
+    Ok(Statements { histories, inputs })
+}
+
+/// Reads input and records of each run. Whoever counted the attempts before this sees everything that was recorded under
+/// earlier claims: from the count on, they record nothing more.
+pub(super) async fn read(client: &Client, statements: &Statements, claims: &[&Claim]) -> Result<Vec<Stored>, Error> {
+    let runs: Vec<&str> = claims.iter().map(|claim| claim.run().as_str()).collect();
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&runs];
+    let both =
+        try_join(client.query(&statements.inputs, &parameters), client.query(&statements.histories, &parameters));
+    let (inputs, histories) = both.await?;
+    let mut stored: Vec<Stored> = claims.iter().map(|_| Stored::default()).collect();
+    for row in inputs {
+        if let Some(of_run) = at(&mut stored, &row)? {
+            of_run.inputs = row.try_get(1)?;
+        }
+    }
+    for row in histories {
+        if let Some(of_run) = at(&mut stored, &row)? {
+            of_run.records.push(row);
+        }
+    }
+    Ok(stored)
+}
+
+impl super::Database {
+    /// As [`read`], of one run over a connection of the pool.
+    pub(super) async fn read_history(&self, claim: &Claim) -> Result<Stored, DatabaseError> {
+        let client = self.client().await?;
+        let (histories, inputs) = try_join(client.prepare_cached(HISTORIES), client.prepare_cached(INPUTS)).await?;
+        let mut stored = read(&client, &Statements { histories, inputs }, &[claim]).await?;
+        Ok(stored.pop().unwrap_or_default())
+    }
+}
+
+/// The place of the run that a row is about.
+fn at<'a>(stored: &'a mut [Stored], row: &Row) -> Result<Option<&'a mut Stored>, Error> {
+    let number = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
+    Ok(number.checked_sub(1).and_then(|index| stored.get_mut(index)))
+}
+
+fn record(row: &Row) -> Record {
+    let output: Option<String> = row.get(3);
+    let error: Option<String> = row.get(4);
+    let serialization: Option<String> = row.get(8);
+    let started_at = EpochMs(row.get::<_, Option<i64>>(6).unwrap_or(0));
     Record {
-        step: StepNumber::stored(row.get(0)),
-        name: row.get(1),
-        digest: row.get::<_, Option<Vec<u8>>>(8).and_then(|bytes| bytes.try_into().ok()).map(OperationDigest),
+        step: StepNumber::stored(row.get(1)),
+        name: row.get(2),
+        digest: row.get::<_, Option<Vec<u8>>>(9).and_then(|bytes| bytes.try_into().ok()).map(OperationDigest),
         result: result(output, error, serialization.as_deref()),
-        child: row.get::<_, Option<&str>>(4).map(WorkflowId::stored),
+        child: row.get::<_, Option<&str>>(5).map(WorkflowId::stored),
         started_at,
-        completed_at: EpochMs(row.get::<_, Option<i64>>(6).unwrap_or(started_at.0)),
+        completed_at: EpochMs(row.get::<_, Option<i64>>(7).unwrap_or(started_at.0)),
     }
 }
 

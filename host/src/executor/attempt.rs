@@ -9,7 +9,7 @@ use super::app::ComponentError;
 use super::drive::too_many_attempts;
 use super::{App, Executor};
 use crate::calls::{Course, Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, Unsettled, WaitFor, Withheld};
-use crate::database::{Attempt, Backoff, Claim, FinalOutcome, NewRun};
+use crate::database::{Backoff, Claim, FinalOutcome, Loaded, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
@@ -61,7 +61,8 @@ impl Prepared {
     }
 
     /// A run that goes on.
-    pub(super) fn replay(attempt: Attempt, records: Vec<Record>) -> Self {
+    pub(super) fn replay(loaded: Loaded) -> Self {
+        let Loaded { attempt, records } = loaded;
         Self {
             attempts: attempt.count,
             name: attempt.name,

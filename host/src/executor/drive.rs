@@ -1,7 +1,7 @@
-//! The life of a run in this process: one task, from the claim to the end or the loss.
+//! The life of a run in this process: from the claim to the end, the loss, or a long wait.
 //!
-//! The loop has a step for each reason why an instance ends, all in one `match`. A run that waits long waits here, without
-//! an instance and without a slot.
+//! A task drives it while there is something to do, with a step for each reason why an instance ends, all in one `match`. A
+//! run that waits long has no task: it is parked (`wake`), and another task takes it up when it is due.
 
 use std::sync::Arc;
 
@@ -10,17 +10,39 @@ use tokio::sync::watch;
 use super::Executor;
 use super::attempt::{AttemptEnd, Prepared, interrupted};
 use super::registry::{Driven, News};
+use super::wake::{PlaceInQueue, after};
 use crate::calls::{Fate, Unsettled, WaitFor, Withholding};
-use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, NewRun, Outcome, TakenRun, until_answered};
+use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, Load, NewRun, Outcome, until_answered};
 use crate::failpoint;
 use crate::workflow::{AttemptBackoff, Code, Failure, Status};
 
 /// What the next attempt begins with.
-enum Next {
+pub(super) enum Next {
     /// The first instance of a run that this process has just started: its attempt is counted with the start.
     Fresh(Box<Prepared>),
-    /// Any other: count the attempt, load the history.
-    Load,
+    /// Any other: count the attempt, load the history. One that was parked gives up its place among the due when it has a
+    /// slot.
+    Load(Option<PlaceInQueue>),
+}
+
+/// Why a run is not driven any more.
+enum Leaves {
+    /// It has ended, is lost, or its host stops; everything is said.
+    ForGood,
+    /// It waits.
+    Waits(Driven, WaitFor),
+    /// It could not be taken up, for this reason.
+    Blocked(Driven, String),
+}
+
+/// Why there is nothing to make an instance from.
+enum NotPrepared {
+    /// The run is not this host's any more.
+    Lost,
+    /// It may work in a while.
+    Blocked(String),
+    /// The host stops.
+    ShuttingDown,
 }
 
 impl Executor {
@@ -33,122 +55,110 @@ impl Executor {
         }
         let driven = self.runs.enter(new.claim())?;
         let news = self.runs.follow(new.claim().run());
-        let prepared = Box::new(Prepared::fresh(new));
-        let (executor, displaced, claim) = (self.this(), driven.displaced(), new.claim().clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = displaced => {}
-                () = executor.live(claim, driven, Next::Fresh(prepared), start) => {}
-            }
-        });
+        self.drive(driven, Next::Fresh(Box::new(Prepared::fresh(new))), start);
         news
     }
 
-    /// Drives a run that this process has taken over.
-    pub(super) fn drive_taken(&self, taken: TakenRun) {
-        // As above: the answer of the database may have come after this process began another incarnation.
-        if !taken.claim.is_of(&self.identity().incarnation) {
-            return self.runs.doubt();
-        }
-        let Some(driven) = self.runs.enter(&taken.claim) else { return };
+    /// Drives a run until it has ended or has nothing to do.
+    pub(super) fn drive(&self, driven: Driven, next: Next, start: Option<Withholding>) {
         let (executor, displaced) = (self.this(), driven.displaced());
         tokio::spawn(async move {
-            tokio::select! {
+            let leaves = tokio::select! {
                 biased;
-                () = displaced => {}
-                () = executor.live_taken(taken, driven) => {}
+                () = displaced => Leaves::ForGood,
+                leaves = executor.live(driven, next, start) => leaves,
+            };
+            // Behind the select: what listened for the run being displaced is gone, and need not be kept while it is parked.
+            match leaves {
+                Leaves::ForGood => {}
+                Leaves::Waits(driven, wait) => executor.park(driven, wait),
+                Leaves::Blocked(driven, reason) => executor.park_blocked(driven, &reason),
             }
         });
     }
 
-    async fn live_taken(self: Arc<Self>, taken: TakenRun, driven: Driven) {
-        tokio::select! {
-            biased;
-            () = self.stopped() => return driven.interrupted(),
-            () = self.before_taking_up(&taken) => {}
+    async fn live(&self, mut driven: Driven, mut next: Next, start: Option<Withholding>) -> Leaves {
+        let claim = driven.claim().clone();
+        if matches!(next, Next::Fresh(_)) {
+            driven.counted(true);
         }
-        self.live(taken.claim, driven, Next::Load, None).await;
-    }
-
-    /// A run that was taken in the middle of a sleep needs no instance before it is due, and no attempt. One whose
-    /// attempts have come to nothing waits.
-    async fn before_taking_up(&self, taken: &TakenRun) {
-        if let Some(wake) = taken.sleeps_until {
-            self.clock.sleep_until(wake).await;
-        }
-        let wait = AttemptBackoff::after_takeover(taken.attempts);
-        if !wait.is_zero() {
-            let attempts = taken.attempts;
-            tracing::info!(workflow = %taken.claim.run(), attempts, "waiting {wait:?} before the next attempt");
-            self.clock.sleep(wait).await;
-        }
-    }
-
-    async fn live(self: Arc<Self>, claim: Claim, driven: Driven, mut next: Next, start: Option<Withholding>) {
-        driven.counted(matches!(next, Next::Fresh(_)));
-        let mut may_run_ahead = true;
         loop {
             let slot = tokio::select! {
                 biased;
-                () = self.stopped() => return driven.interrupted(),
+                () = self.stopped() => return stopped(driven),
                 slot = self.slots.workflow() => slot,
             };
-            let mut prepared = match std::mem::replace(&mut next, Next::Load) {
+            let mut prepared = match std::mem::replace(&mut next, Next::Load(None)) {
                 Next::Fresh(prepared) => *prepared,
-                Next::Load => match self.prepare(&claim).await {
-                    Some(prepared) => prepared,
-                    None => return self.lost(&claim),
-                },
+                Next::Load(place) => {
+                    drop(place);
+                    match self.prepare(&claim).await {
+                        Ok(prepared) => prepared,
+                        Err(NotPrepared::Lost) => return self.lost(&claim),
+                        Err(NotPrepared::Blocked(reason)) => return Leaves::Blocked(driven, reason),
+                        Err(NotPrepared::ShuttingDown) => return stopped(driven),
+                    }
+                }
             };
+            driven.unblocked();
             driven.counted(true);
-            prepared.may_run_ahead = may_run_ahead;
+            prepared.may_run_ahead = !driven.was_undone();
             prepared.start = start.as_ref().map(|start| Arc::clone(&start.0)).filter(|start| !start.is_written());
             let (attempts, app) = (prepared.attempts, prepared.app_name());
-            let mut end = self.attempt(&claim, prepared).await;
+            let end = self.attempt(&claim, prepared).await;
             // The instance is gone; so is its slot, before any waiting.
             drop(slot);
-            while let AttemptEnd::Finished(outcome, unsettled) = end {
-                if !unsettled.carries_start() && !self.is_started(start.as_ref()).await {
-                    return self.lost(&claim);
+            match self.end(&claim, end, start.as_ref()).await {
+                Ok(outcome) => {
+                    driven.ended(outcome);
+                    return Leaves::ForGood;
                 }
-                end = match self.finish(&claim, outcome, unsettled).await {
-                    Ok(outcome) => return driven.ended(outcome),
-                    Err(end) => end,
-                };
-            }
-            if !self.is_started(start.as_ref()).await {
-                return self.lost(&claim);
-            }
-            match end {
-                AttemptEnd::Finished(..) => unreachable!("every outcome has been written or has become another end"),
-                AttemptEnd::Reload => {}
-                AttemptEnd::Undone => {
-                    may_run_ahead = false;
+                Err(AttemptEnd::Finished(..)) => {
+                    unreachable!("every outcome has been written or has become another end")
+                }
+                Err(AttemptEnd::Reload) => {}
+                Err(AttemptEnd::Undone) => {
+                    driven.undone();
                     let claims = std::slice::from_ref(&claim);
                     until_answered("give an attempt back", || self.database.give_back_attempts(claims)).await;
                     driven.counted(false);
                 }
-                AttemptEnd::Lost => return self.lost(&claim),
-                AttemptEnd::ShuttingDown => return driven.interrupted(),
-                AttemptEnd::Waits(wait) => tokio::select! {
-                    () = self.wait_for(wait) => {}
-                    () = self.stopped() => return driven.interrupted(),
-                },
-                AttemptEnd::Failed(reason) => {
+                Err(AttemptEnd::Lost) => return self.lost(&claim),
+                Err(AttemptEnd::ShuttingDown) => return stopped(driven),
+                Err(AttemptEnd::Waits(wait)) => return Leaves::Waits(driven, wait),
+                Err(AttemptEnd::Failed(reason)) => {
                     driven.counted(false);
                     let wait = AttemptBackoff::after_failures(attempts);
                     tracing::warn!(
                         app, workflow = %claim.run(), attempt = attempts,
                         "an attempt failed: {reason}; the next one begins in {wait:?}"
                     );
-                    tokio::select! {
-                        () = self.clock.sleep(wait) => {}
-                        () = self.stopped() => return driven.interrupted(),
-                    }
+                    return Leaves::Waits(driven, WaitFor::Until(after(self.clock.now(), wait)));
                 }
             }
         }
+    }
+
+    /// Writes the outcome, if an attempt ended with one.
+    ///
+    /// # Errors
+    /// What the attempt has come to if the run has no outcome yet. Its start is written then.
+    async fn end(
+        &self,
+        claim: &Claim,
+        mut end: AttemptEnd,
+        start: Option<&Withholding>,
+    ) -> Result<Outcome, AttemptEnd> {
+        while let AttemptEnd::Finished(outcome, unsettled) = end {
+            if !unsettled.carries_start() && !self.is_started(start).await {
+                return Err(AttemptEnd::Lost);
+            }
+            end = match self.finish(claim, outcome, unsettled).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(end) => end,
+            };
+        }
+        Err(if self.is_started(start).await { end } else { AttemptEnd::Lost })
     }
 
     /// True when the run's start is written, which it is now at the latest. Otherwise whoever waits for it is told why, and
@@ -160,17 +170,9 @@ impl Executor {
         }
     }
 
-    async fn wait_for(&self, wait: WaitFor) {
-        match wait {
-            WaitFor::Until(wake) => self.clock.sleep_until(wake).await,
-            WaitFor::Outcome(run) => {
-                self.outcome_of(&run).await;
-            }
-        }
-    }
-
-    fn lost(&self, claim: &Claim) {
+    fn lost(&self, claim: &Claim) -> Leaves {
         tracing::info!(workflow = %claim.run(), "this host does not own the workflow any more");
+        Leaves::ForGood
     }
 
     /// Writes the outcome, together with what is open behind it. When somebody else has ended or taken the run, what is
@@ -214,15 +216,23 @@ impl Executor {
         }
     }
 
-    /// Counts an attempt and loads what the instance needs. `None`: the run is not this host's any more.
-    async fn prepare(&self, claim: &Claim) -> Option<Prepared> {
+    /// Counts an attempt and loads what the instance needs.
+    async fn prepare(&self, claim: &Claim) -> Result<Prepared, NotPrepared> {
         self.lease.held().await;
         failpoint::hit("attempt.before_count").await;
-        let counted = until_answered("count an attempt", || self.database.count_attempt(claim)).await?;
-        failpoint::hit("attempt.after_count").await;
-        let records = until_answered("load a workflow", || self.database.load_history(claim.run())).await;
-        Some(Prepared::replay(counted, records))
+        match self.loader.load(claim).await {
+            Ok(Load::Ready(loaded)) => Ok(Prepared::replay(*loaded)),
+            Ok(Load::NotOwner) => Err(NotPrepared::Lost),
+            Ok(Load::Locked) => Err(NotPrepared::Blocked("somebody else has locked its row".into())),
+            Ok(Load::Failed(error)) => Err(NotPrepared::Blocked(error.to_string())),
+            Err(_closed) => Err(NotPrepared::ShuttingDown),
+        }
     }
+}
+
+fn stopped(driven: Driven) -> Leaves {
+    driven.interrupted();
+    Leaves::ForGood
 }
 
 /// The outcome as those who wait are told.

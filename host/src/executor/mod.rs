@@ -1,8 +1,8 @@
 //! The executor: takes one workflow from its row to its end.
 //!
-//! A run is a task. It makes an instance, replays it from the records, and goes on; when the run has to wait long, when
-//! its host loses it, or when a limit is passed, the instance is thrown away and the task decides what comes next. Nothing
-//! in here is needed to be remembered: what a crash takes with it is in the database. This module must not know the HTTP
+//! A run that has something to do is a task. It makes an instance, replays it from the records, and goes on; when the run
+//! has to wait long, when its host loses it, or when a limit is passed, the instance is thrown away and the task decides
+//! what comes next. A run that waits is an entry in the registry and nothing else. Nothing in here is needed to be remembered: what a crash takes with it is in the database. This module must not know the HTTP
 //! server.
 
 mod ahead;
@@ -16,11 +16,13 @@ mod elsewhere;
 mod habit;
 mod handler;
 mod outcome;
+mod parked;
 mod registry;
 mod services;
 mod slots;
 mod start;
 mod transaction;
+mod wake;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -36,7 +38,7 @@ pub use start::{StartError, Started};
 
 use crate::calls::{Interrupt, Withheld};
 use crate::clock::Clock;
-use crate::database::{Claim, Database, Incarnation, Journal, TakenRun};
+use crate::database::{Claim, Database, Incarnation, Journal, Loader, TakenRun};
 use crate::recovery::Lease;
 use crate::sandbox::Sandbox;
 use crate::workflow::{AppName, WorkflowId};
@@ -103,6 +105,7 @@ pub const PUT_OFF: Duration = Duration::from_millis(1);
 pub struct Executor {
     database: Database,
     journal: Journal,
+    loader: Loader,
     secret: Vec<u8>,
     sandbox: Sandbox,
     clock: Clock,
@@ -130,6 +133,7 @@ impl Executor {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|myself| Self {
             journal: Journal::open(parts.database.clone()),
+            loader: Loader::open(parts.database.clone()),
             database: parts.database,
             secret: parts.secret,
             sandbox: parts.sandbox,
@@ -217,7 +221,7 @@ impl Executor {
 
     /// Drives runs that this host has taken over. Those that it drives already are left alone.
     pub fn adopt(&self, taken: Vec<TakenRun>) {
-        for run in taken {
+        for run in &taken {
             self.drive_taken(run);
         }
     }

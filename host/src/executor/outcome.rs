@@ -74,7 +74,7 @@ impl Executor {
         tokio::select! {
             biased;
             outcome = self.outcome_of(run) => Ok(outcome),
-            () = self.park() => Err(Interrupt::Suspended(WaitFor::Outcome(run.clone()))),
+            () = self.park_after_a_while() => Err(Interrupt::Suspended(WaitFor::Outcome(run.clone()))),
             () = self.stopped() => Err(Interrupt::ShuttingDown),
         }
     }
@@ -84,12 +84,19 @@ impl Executor {
         tokio::select! {
             biased;
             () = self.clock.sleep_until(wake) => Ok(()),
-            () = self.park() => Err(Interrupt::Suspended(WaitFor::Until(wake))),
+            () = self.park_sleeper(wake) => Err(Interrupt::Suspended(WaitFor::Until(wake))),
             () = self.stopped() => Err(Interrupt::ShuttingDown),
         }
     }
 
-    async fn park(&self) {
+    /// Who is known to wait long need not keep its instance until that has turned out.
+    async fn park_sleeper(&self, wake: EpochMs) {
+        if u128::from(wake.millis_since(self.clock.now())) <= PARK_AFTER.as_millis() {
+            self.park_after_a_while().await;
+        }
+    }
+
+    async fn park_after_a_while(&self) {
         tokio::select! {
             () = tokio::time::sleep(PARK_AFTER) => {}
             () = self.slots.pressed() => {}

@@ -1,13 +1,18 @@
-//! The runs that this process drives, and those who wait for their ends.
+//! The runs of this process: those that a task drives, those that are parked, and those who wait for their ends.
+//!
+//! A run is driven by one task at most, under the claim that stands here. A parked one has no task: it is taken out when it
+//! is due, and gets one. Whatever ends a run's life here (its claim is over, it was claimed anew) finds it in this place
+//! either way.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::parked::{Due, Parked};
 use crate::database::{Claim, Outcome};
-use crate::workflow::WorkflowId;
+use crate::workflow::{EpochMs, WorkflowId};
 
 /// What those who wait for a run are told.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +30,44 @@ struct Entry {
     claim: Claim,
     /// An attempt was counted that has not come to an end of its own.
     is_counted: bool,
-    news: watch::Sender<News>,
+    keeps: Keeps,
+    parked: Option<Place>,
+    /// Made when somebody listens: it is larger than all the rest, and nobody listens for most sleepers.
+    news: Option<watch::Sender<News>>,
+}
+
+/// What a run keeps while it is parked.
+#[derive(Debug, Clone, Copy, Default)]
+struct Keeps {
+    /// How often in a row something was in the way of taking it up.
+    blocked: u8,
+    /// What it had seen of a transaction was not committed: it sees no other one before its commit.
+    was_undone: bool,
+}
+
+/// Where a parked run waits.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// For its time.
+    Until(Due),
+    /// For somebody to say that it is due.
+    Word,
+}
+
+impl Entry {
+    fn new(claim: &Claim) -> Self {
+        Self { claim: claim.clone(), is_counted: false, keeps: Keeps::default(), parked: None, news: None }
+    }
+
+    fn follow(&mut self) -> watch::Receiver<News> {
+        self.news.get_or_insert_with(|| watch::Sender::new(News::Running)).subscribe()
+    }
+
+    fn tell(self, news: News) {
+        if let Some(listeners) = self.news {
+            listeners.send_replace(news);
+        }
+    }
 }
 
 /// The runs (lifetime: the process).
@@ -34,24 +76,86 @@ pub(super) struct Registry(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    runs: Mutex<HashMap<WorkflowId, Entry>>,
+    runs: Mutex<Runs>,
     interrupted: Mutex<Vec<Claim>>,
     /// Somebody stopped driving a run that has not ended: lost, or because of a bug. Whoever looks finds the runs that
     /// are still this host's, and drives them again.
     abandoned: AtomicBool,
+    /// A run was parked that is due before every other.
+    sooner: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    entries: HashMap<WorkflowId, Entry>,
+    parked: Parked,
+}
+
+impl Runs {
+    /// The entry of a claim; `None` when its run is not here, or under another claim.
+    fn of(&mut self, claim: &Claim) -> Option<&mut Entry> {
+        self.entries.get_mut(claim.run()).filter(|entry| entry.claim == *claim)
+    }
+
+    /// Takes a run out; if it is parked, its place too.
+    fn remove(&mut self, claim: &Claim) -> Option<Entry> {
+        self.of(claim)?;
+        let entry = self.entries.remove(claim.run())?;
+        self.leave_place(&entry);
+        Some(entry)
+    }
+
+    fn leave_place(&mut self, entry: &Entry) {
+        if let Some(Place::Until(due)) = entry.parked {
+            self.parked.leave(due);
+        }
+    }
+
+    /// Parks a run until a time. True: it is due before every other.
+    fn park(&mut self, claim: &Claim, wake: EpochMs) -> bool {
+        if self.of(claim).is_none() {
+            return false;
+        }
+        let (due, is_first) = self.parked.enter(claim.run().clone(), wake);
+        if let Some(entry) = self.of(claim) {
+            entry.parked = Some(Place::Until(due));
+        }
+        is_first
+    }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<WorkflowId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a run under a claim. False: it is here already, under this very claim.
+    fn enter(&self, claim: &Claim) -> bool {
+        let mut runs = self.lock();
+        if runs.of(claim).is_some() {
+            return false;
+        }
+        // An entry with an older claim is that of a run which was lost, and nobody knows yet; it may be parked for a
+        // month. Those who wait for it look again, and find this one.
+        let old = runs.entries.insert(claim.run().clone(), Entry::new(claim));
+        if let Some(old) = &old {
+            runs.leave_place(old);
+        }
+        drop(runs);
+        if let Some(old) = old {
+            old.tell(News::LookElsewhere);
+        }
+        true
+    }
+
+    fn park(&self, claim: &Claim, wake: EpochMs) {
+        if self.lock().park(claim, wake) {
+            self.sooner.notify_one();
+        }
     }
 }
 
 impl Registry {
-    fn lock(&self) -> MutexGuard<'_, HashMap<WorkflowId, Entry>> {
-        self.0.lock()
-    }
-
     /// A run may be without anybody who drives it.
     pub(super) fn doubt(&self) {
         self.0.abandoned.store(true, Ordering::SeqCst);
@@ -62,54 +166,82 @@ impl Registry {
         self.0.abandoned.swap(false, Ordering::SeqCst)
     }
 
-    /// Enters a run. `None`: it is being driven already, under this very claim.
+    /// Enters a run that is to be driven. `None`: it is here already, under this very claim.
     pub(super) fn enter(&self, claim: &Claim) -> Option<Driven> {
-        let mut runs = self.lock();
-        if runs.get(claim.run()).is_some_and(|entry| entry.claim == *claim) {
-            return None;
-        }
-        let entry = Entry { claim: claim.clone(), is_counted: false, news: watch::Sender::new(News::Running) };
-        // An entry with an older claim is that of a task which has lost the run and does not know yet; it may wait for a
-        // month before it finds out. Those who wait for it look again, and find this one.
-        if let Some(old) = runs.insert(claim.run().clone(), entry) {
-            old.news.send_replace(News::LookElsewhere);
-        }
-        Some(Driven { registry: Arc::clone(&self.0), claim: claim.clone(), news: News::LookElsewhere })
+        self.0.enter(claim).then(|| self.driven(claim.clone(), Keeps::default()))
     }
 
-    /// The claims under which this process drives runs.
-    pub(super) fn claims(&self) -> Vec<Claim> {
-        self.lock().values().map(|entry| entry.claim.clone()).collect()
-    }
-
-    /// The claim under which this process drives a run, if it does.
-    pub(super) fn claim_of(&self, run: &WorkflowId) -> Option<Claim> {
-        self.lock().get(run).map(|entry| entry.claim.clone())
-    }
-
-    /// Ends the driving of a run whose claim is over, wherever it is: its task is dropped with its instance, and those who
-    /// wait for the run look at the row. Nothing is done if the run has been entered under another claim since.
-    pub(super) fn give_up(&self, claim: &Claim) -> bool {
-        let mut runs = self.lock();
-        let Some(entry) = runs.remove(claim.run()) else { return false };
-        if entry.claim != *claim {
-            runs.insert(claim.run().clone(), entry);
-            return false;
+    /// Enters a run that has nothing to do before `wake`.
+    pub(super) fn enter_parked(&self, claim: &Claim, wake: EpochMs) {
+        if self.0.enter(claim) {
+            self.0.park(claim, wake);
         }
+    }
+
+    fn driven(&self, claim: Claim, keeps: Keeps) -> Driven {
+        Driven { registry: Arc::clone(&self.0), claim, keeps, end: End::Elsewhere }
+    }
+
+    /// Takes the run that has been due for longest; from here on it is driven.
+    ///
+    /// # Errors
+    /// When none is due at `now`: the time at which the next one is, if there is any.
+    pub(super) fn take_due(&self, now: EpochMs) -> Result<Driven, Option<EpochMs>> {
+        let mut runs = self.0.lock();
+        let run = runs.parked.take_due(now)?;
+        let entry = runs.entries.get_mut(&run).expect("who leaves the registry leaves its place among the parked too");
+        entry.parked = None;
+        let (claim, keeps) = (entry.claim.clone(), entry.keeps);
         drop(runs);
-        entry.news.send_replace(News::LookElsewhere);
-        true
+        Ok(self.driven(claim, keeps))
     }
 
-    /// News of a run, if this process drives it.
+    /// Returns when a run was parked that is due before every other. Remembered until it is asked for.
+    pub(super) async fn sooner(&self) {
+        self.0.sooner.notified().await;
+    }
+
+    /// What a parked run waited for has come: it is due. Nothing is done if it is not parked any more.
+    pub(super) fn wake(&self, claim: &Claim, now: EpochMs) {
+        let mut runs = self.0.lock();
+        if runs.of(claim).is_some_and(|entry| matches!(entry.parked, Some(Place::Word))) && runs.park(claim, now) {
+            self.0.sooner.notify_one();
+        }
+    }
+
+    /// The claims under which this process has runs.
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        self.0.lock().entries.values().map(|entry| entry.claim.clone()).collect()
+    }
+
+    /// The claim under which this process has a run, if it does.
+    pub(super) fn claim_of(&self, run: &WorkflowId) -> Option<Claim> {
+        self.0.lock().entries.get(run).map(|entry| entry.claim.clone())
+    }
+
+    /// Ends the driving of a run whose claim is over, wherever it is: its task is dropped with its instance, or its place
+    /// among the parked is, and those who wait for the run look at the row. Nothing is done if the run has been entered
+    /// under another claim since.
+    pub(super) fn give_up(&self, claim: &Claim) -> bool {
+        let entry = self.0.lock().remove(claim);
+        let is_here = entry.is_some();
+        if let Some(entry) = entry {
+            entry.tell(News::LookElsewhere);
+        }
+        is_here
+    }
+
+    /// News of a run, if this process has it.
     pub(super) fn follow(&self, run: &WorkflowId) -> Option<watch::Receiver<News>> {
-        self.lock().get(run).map(|entry| entry.news.subscribe())
+        self.0.lock().entries.get_mut(run).map(Entry::follow)
     }
 
-    /// The runs whose counted attempt the shutdown cut short: those that left because of it, and those that still run.
+    /// The runs whose counted attempt the shutdown cut short: those that left because of it, and those that still run or
+    /// are parked.
     pub(super) fn interrupted(&self) -> Vec<Claim> {
         let mut claims = self.0.interrupted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        claims.extend(self.lock().values().filter(|entry| entry.is_counted).map(|entry| entry.claim.clone()));
+        let runs = self.0.lock();
+        claims.extend(runs.entries.values().filter(|entry| entry.is_counted).map(|entry| entry.claim.clone()));
         claims
     }
 }
@@ -119,20 +251,32 @@ impl Registry {
 pub(super) struct Driven {
     registry: Arc<Shared>,
     claim: Claim,
-    news: News,
+    keeps: Keeps,
+    end: End,
+}
+
+/// What becomes of a run that is not driven any more.
+#[derive(Debug)]
+enum End {
+    /// It is parked.
+    Parked,
+    /// It has ended.
+    Ended(Outcome),
+    /// Whatever the database says.
+    Elsewhere,
 }
 
 impl Driven {
-    /// This task's own entry; `None` when the run has a newer one.
-    fn own_entry<'a>(&self, runs: &'a mut HashMap<WorkflowId, Entry>) -> Option<&'a mut Entry> {
-        runs.get_mut(self.claim.run()).filter(|entry| entry.claim == self.claim)
+    /// The claim under which it is driven.
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
     }
 
     /// Returns when this task is not to go on: its claim is over, or the run has been entered again under a newer one. Two
     /// tasks that drive one run could each begin what the other has recorded.
     pub(super) fn displaced(&self) -> impl Future<Output = ()> + Send + use<> {
         // Its own entry only: one that was replaced before this look belongs to the task that is to go on.
-        let news = self.own_entry(&mut self.registry.lock()).map(|entry| entry.news.subscribe());
+        let news = self.registry.lock().of(&self.claim).map(Entry::follow);
         async move {
             if let Some(mut news) = news {
                 // Told or gone: in both cases this task's entry is no more.
@@ -143,14 +287,36 @@ impl Driven {
 
     /// An attempt was counted, or has come to an end that it must answer for.
     pub(super) fn counted(&self, is_counted: bool) {
-        if let Some(entry) = self.own_entry(&mut self.registry.lock()) {
+        if let Some(entry) = self.registry.lock().of(&self.claim) {
             entry.is_counted = is_counted;
         }
     }
 
+    /// Something is in the way of taking the run up. Returns how often in a row that was so before.
+    pub(super) fn blocked(&mut self) -> u8 {
+        let before = self.keeps.blocked;
+        self.keeps.blocked = before.saturating_add(1);
+        before
+    }
+
+    /// Nothing was in the way.
+    pub(super) fn unblocked(&mut self) {
+        self.keeps.blocked = 0;
+    }
+
+    /// What the run had seen of a transaction was not committed.
+    pub(super) fn undone(&mut self) {
+        self.keeps.was_undone = true;
+    }
+
+    /// True if that has happened in this process.
+    pub(super) fn was_undone(&self) -> bool {
+        self.keeps.was_undone
+    }
+
     /// The host stops: an attempt that was counted is to be given back.
     pub(super) fn interrupted(self) {
-        let is_counted = self.own_entry(&mut self.registry.lock()).is_some_and(|entry| entry.is_counted);
+        let is_counted = self.registry.lock().of(&self.claim).is_some_and(|entry| entry.is_counted);
         if is_counted {
             self.registry.interrupted.lock().unwrap_or_else(PoisonError::into_inner).push(self.claim.clone());
         }
@@ -158,23 +324,44 @@ impl Driven {
 
     /// The run has ended.
     pub(super) fn ended(mut self, outcome: Outcome) {
-        self.news = News::Ended(outcome);
+        self.end = End::Ended(outcome);
+    }
+
+    /// The run has nothing to do before `wake`.
+    pub(super) fn park(mut self, wake: EpochMs) {
+        self.leave_parked(None);
+        self.registry.park(&self.claim, wake);
+    }
+
+    /// The run has nothing to do before somebody says so; see [`Registry::wake`].
+    pub(super) fn park_for_word(mut self) {
+        self.leave_parked(Some(Place::Word));
+    }
+
+    fn leave_parked(&mut self, place: Option<Place>) {
+        self.end = End::Parked;
+        if let Some(entry) = self.registry.lock().of(&self.claim) {
+            entry.parked = place;
+            entry.keeps = self.keeps;
+            if entry.news.as_ref().is_some_and(|news| news.receiver_count() == 0) {
+                entry.news = None;
+            }
+        }
     }
 }
 
 impl Drop for Driven {
     fn drop(&mut self) {
-        let news = std::mem::replace(&mut self.news, News::LookElsewhere);
-        let mut runs = self.registry.lock();
-        let is_own = self.own_entry(&mut runs).is_some();
-        let entry = if is_own { runs.remove(self.claim.run()) } else { None };
-        drop(runs);
+        let news = match std::mem::replace(&mut self.end, End::Parked) {
+            End::Parked => return,
+            End::Ended(outcome) => News::Ended(outcome),
+            End::Elsewhere => News::LookElsewhere,
+        };
         // A task whose run has a newer one leaves nothing behind.
-        if news == News::LookElsewhere && entry.is_some() {
+        let Some(entry) = self.registry.lock().remove(&self.claim) else { return };
+        if news == News::LookElsewhere {
             self.registry.abandoned.store(true, Ordering::SeqCst);
         }
-        if let Some(entry) = entry {
-            entry.news.send_replace(news);
-        }
+        entry.tell(news);
     }
 }

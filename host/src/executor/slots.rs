@@ -50,6 +50,11 @@ impl Slots {
         }
     }
 
+    /// How many there are.
+    pub(super) fn counts(&self) -> SlotCounts {
+        self.counts
+    }
+
     pub(super) async fn handler(&self) -> Slot {
         take(&self.handlers, 1).await
     }

@@ -144,7 +144,8 @@ impl Executor {
                 // The answer to this very start was lost, and it was sent again; or the row is gone since. Whoever looked
                 // in the meantime has found the run and may have driven it, even to its end: only its records tell.
                 _ => {
-                    self.drive_taken(TakenRun { claim: new.claim().clone(), attempts: 1, sleeps_until: None });
+                    let claim = new.claim().clone();
+                    self.drive_taken(&TakenRun { claim, attempts: 1, sleeps_until: None });
                     Some(Ok(NewOrFound { new, existing: None, news: None }))
                 }
             },
