@@ -33,6 +33,7 @@ mod new_project;
 mod numbers;
 mod one_commit;
 mod outbound;
+mod parking;
 mod phases;
 mod poolers;
 mod postgres_restarts;

@@ -18,7 +18,10 @@ pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// Guests may create functions and operators in `public`, and one with the exact types of an expression would win over the
 /// system's: a host that looked there would run a guest's code with its own rights. Not as a start-up option, which
 /// poolers refuse.
-const HOST_SETTINGS: &str = "SET search_path = pg_catalog";
+///
+/// And nothing is compiled: the host's statements touch few rows each, whatever the planner fears, and making machine code
+/// of one takes the server longer than running it ten times.
+const HOST_SETTINGS: &str = "SET search_path = pg_catalog; SET jit = off";
 
 /// The system database (lifetime: the process): where it is, and a small pool for reads.
 #[derive(Clone, Debug)]

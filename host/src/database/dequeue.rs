@@ -8,7 +8,7 @@
 use super::claim::Incarnation;
 use super::error::DatabaseError;
 use super::resume::INTERNAL_QUEUE;
-use super::take_over::{LAST_RECORD, TakenRun, taken};
+use super::take_over::{TakenRun, WITH_LAST_RECORD, taken};
 use crate::failpoint;
 use crate::workflow::{AppName, ComponentDigest};
 
@@ -66,7 +66,7 @@ WITH self AS (
      ORDER BY s.priority, s.created_at, s.workflow_uuid
      LIMIT $7
      FOR NO KEY UPDATE OF s SKIP LOCKED
-), taken AS (
+), t AS (
     UPDATE dbos.workflow_status s
        SET status = 'PENDING', executor_id = $1,
            owner_xid = $2 || ':' || replace(gen_random_uuid()::text, '-', ''),
@@ -81,9 +81,8 @@ WITH self AS (
       FROM page WHERE s.workflow_uuid = page.workflow_uuid
       RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts
 ), cleared AS (
-    DELETE FROM dbos.workflow_output o USING taken WHERE o.workflow_uuid = taken.workflow_uuid
-)
-SELECT t.workflow_uuid, t.owner_xid, t.recovery_attempts, last.sleep, last.completed_at_epoch_ms FROM taken t";
+    DELETE FROM dbos.workflow_output o USING t WHERE o.workflow_uuid = t.workflow_uuid
+)";
 
 impl super::Database {
     /// Takes a page of what waits in the internal queue for these apps and their workflows. When it returns, the runs are this
@@ -110,7 +109,7 @@ impl super::Database {
         failpoint::hit("dequeue.before_page").await;
         let rows = client
             .query(
-                &format!("{DEQUEUE}{LAST_RECORD}"),
+                &format!("{DEQUEUE}{WITH_LAST_RECORD}"),
                 &[&executor, &incarnation.as_str(), &owners, &names, &versions, &INTERNAL_QUEUE, &PAGE, &apps],
             )
             .await?;

@@ -4,7 +4,8 @@ use super::claim::Claim;
 use super::error::DatabaseError;
 
 impl super::Database {
-    /// Takes one attempt off each of these runs, where this host still owns it.
+    /// Takes one attempt off each of these runs, where this host still owns it. One whose row somebody else has locked keeps
+    /// it: this is a courtesy, for which nobody waits.
     ///
     /// # Errors
     /// When the database does not answer. Then the attempts stay counted, as after a crash.
@@ -20,7 +21,8 @@ impl super::Database {
                      SELECT s.workflow_uuid FROM dbos.workflow_status s
                        JOIN unnest($1::text[], $2::text[]) AS m(id, token)
                          ON s.workflow_uuid = m.id AND s.owner_xid = m.token
-                      WHERE s.status = 'PENDING' ORDER BY s.workflow_uuid FOR NO KEY UPDATE OF s)
+                      WHERE s.status = 'PENDING' ORDER BY s.workflow_uuid FOR NO KEY UPDATE OF s
+                       SKIP LOCKED)
                  UPDATE dbos.workflow_status s SET recovery_attempts = greatest(s.recovery_attempts - 1, 0)
                    FROM mine WHERE s.workflow_uuid = mine.workflow_uuid",
                 &[&runs, &tokens],

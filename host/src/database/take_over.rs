@@ -23,42 +23,44 @@ pub struct TakenRun {
     pub sleeps_until: Option<EpochMs>,
 }
 
-// Rows are locked in key order, so that two hosts that take over at once cannot deadlock; the second one waits and finds
-// the owner changed. Only the apps that this host serves, only components whose bytes are here: another SDK's rows, and
-// those of an app that is configured elsewhere, are left alone. `started_at_epoch_ms` is not touched.
-//
-// The lease is looked at again for each page, and its row is locked: a host that wakes up and begins a new incarnation
-// waits for the page, and what it starts then is not taken from it. An executor's own old runs need no lapse. And whoever
-// takes must still be who it thinks it is, or the runs would get an owner that is over.
-//
-// The last records are seen as they were when the statement began. A record that the old owner wrote since makes its run
-// one that is taken up too early, which costs a replay, or one that sleeps until a time that is over.
-const TAKE: &str = "
+// Whose runs may be taken: whoever takes ($5, as $3) must still be who it thinks it is, or the runs would get an owner that
+// is over. The lease of the dead ($1) is looked at again for each page, and its row is locked: a host that wakes up and
+// begins a new incarnation waits for the page, and what it starts then is not taken from it. An executor's own old runs
+// need no lapse.
+const DEAD: &str = "
 WITH self AS (
     SELECT 1 FROM dbos_host.executor WHERE executor_id = $5 AND incarnation = $3 FOR SHARE
 ), dead AS (
     SELECT executor_id FROM dbos_host.executor
       WHERE executor_id = $1 AND ($1 = $5 OR lease_expires_at < clock_timestamp()) AND EXISTS (SELECT 1 FROM self)
       FOR SHARE
-), page AS (
+)";
+
+// Only the apps that this host serves, only components whose bytes are here: another SDK's rows, and those of an app that is
+// configured elsewhere, are left alone.
+const LEFT_BEHIND: &str = "
     SELECT workflow_uuid FROM dbos.workflow_status
       WHERE status = 'PENDING' AND executor_id = (SELECT executor_id FROM dead) AND application_name = ANY ($2)
         AND application_version IN (SELECT digest FROM dbos_host.component)
         AND (owner_xid IS NULL OR NOT starts_with(owner_xid, $3))
       ORDER BY workflow_uuid
-      LIMIT $4
-      FOR NO KEY UPDATE
-), taken AS (
-    UPDATE dbos.workflow_status s
-       SET executor_id = $5, owner_xid = $3 || ':' || replace(gen_random_uuid()::text, '-', ''),
-           updated_at = (extract(epoch FROM now()) * 1000)::bigint
-      FROM page WHERE s.workflow_uuid = page.workflow_uuid
-      RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts
-)
-SELECT t.workflow_uuid, t.owner_xid, t.recovery_attempts, last.sleep, last.completed_at_epoch_ms FROM taken t";
+      LIMIT $4";
 
-// When a run of `t` wakes up. Of any other record than a sleep the output is not sent; it may be megabytes.
-pub(super) const LAST_RECORD: &str = "
+// A row that somebody else has locked is skipped, and found again by the next look: it must not hold up a thousand others.
+// Nobody waits for anybody, so two hosts that take over at once cannot deadlock. `started_at_epoch_ms` is not touched.
+//
+// The last records are seen as they were when the statement began. A record that the old owner wrote since makes its run
+// one that is taken up too early, which costs a replay, or one that sleeps until a time that is over.
+const TAKE: &str = "
+UPDATE dbos.workflow_status s
+   SET executor_id = $5, owner_xid = $3 || ':' || replace(gen_random_uuid()::text, '-', ''),
+       updated_at = (extract(epoch FROM now()) * 1000)::bigint
+  FROM page WHERE s.workflow_uuid = page.workflow_uuid
+  RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts";
+
+// The runs of `t`, and when they wake up. Of any other record than a sleep the output is not sent; it may be megabytes.
+pub(super) const WITH_LAST_RECORD: &str = "
+SELECT t.workflow_uuid, t.owner_xid, t.recovery_attempts, last.sleep, last.completed_at_epoch_ms FROM t
   LEFT JOIN LATERAL (
       SELECT o.output AS sleep, o.completed_at_epoch_ms FROM (
           SELECT function_name, output, completed_at_epoch_ms FROM dbos.operation_outputs
@@ -70,8 +72,7 @@ WITH t AS (
     SELECT workflow_uuid, owner_xid, recovery_attempts FROM dbos.workflow_status
      WHERE status = 'PENDING' AND executor_id = $1 AND starts_with(owner_xid, $2) AND workflow_uuid > $3
      ORDER BY workflow_uuid LIMIT $4
-)
-SELECT t.workflow_uuid, t.owner_xid, t.recovery_attempts, last.sleep, last.completed_at_epoch_ms FROM t";
+)";
 
 // What an earlier incarnation left of apps that its executor does not serve any more. As long as the executor lives, nobody
 // would take it: its lease holds, and it does not want it. So it gets another executor, whose lease is over, and whichever
@@ -112,7 +113,8 @@ impl super::Database {
         Ok(client.execute(LEAVE, &[&executor, &incarnation.as_str(), &apps, &PAGE, &nobody]).await?)
     }
 
-    /// Takes a page of the runs that `dead` left. When it returns, they are this host's. An empty page: nothing is left.
+    /// Takes a page of the runs that `dead` left. When it returns, they are this host's. An empty page: nothing is left but
+    /// what somebody else has locked; see [`Self::has_left_behind`].
     ///
     /// # Errors
     /// When the database does not answer. Some runs may have been taken; they are found again as this incarnation's own
@@ -125,9 +127,26 @@ impl super::Database {
     ) -> Result<Vec<TakenRun>, DatabaseError> {
         let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
         let client = self.client().await?;
-        let take = format!("{TAKE}{LAST_RECORD}");
+        let take =
+            format!("{DEAD}, page AS ({LEFT_BEHIND} FOR NO KEY UPDATE SKIP LOCKED), t AS ({TAKE}) {WITH_LAST_RECORD}");
         let rows = client.query(&take, &[&dead, &apps, &incarnation.as_str(), &PAGE, &executor]).await?;
         Ok(rows.iter().map(taken).collect())
+    }
+
+    /// True when there are runs that `dead` left and that this host may take.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn has_left_behind(
+        &self,
+        dead: &str,
+        apps: &[AppName],
+        (executor, incarnation): (&str, &Incarnation),
+    ) -> Result<bool, DatabaseError> {
+        let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
+        let client = self.client().await?;
+        let look = format!("{DEAD} {LEFT_BEHIND}");
+        Ok(!client.query(&look, &[&dead, &apps, &incarnation.as_str(), &1_i64, &executor]).await?.is_empty())
     }
 
     /// The runs that this incarnation owns, from the key `after` on: after a take-over whose answer was lost, they are
@@ -141,7 +160,7 @@ impl super::Database {
         after: &str,
     ) -> Result<Vec<TakenRun>, DatabaseError> {
         let client = self.client().await?;
-        let own = format!("{OWN}{LAST_RECORD} ORDER BY t.workflow_uuid");
+        let own = format!("{OWN}{WITH_LAST_RECORD} ORDER BY t.workflow_uuid");
         let rows = client.query(&own, &[&executor, &incarnation.as_str(), &after, &PAGE]).await?;
         Ok(rows.iter().map(taken).collect())
     }

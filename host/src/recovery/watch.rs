@@ -57,11 +57,13 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
     };
     // If anything below fails, the next look has to find its own runs again: an answer may have been lost.
     state.unfinished = findings.doubt || findings.unfinished;
+    let mut is_clean = true;
     for action in plan(&identity.executor, &findings, state.last_forgot, Instant::now()) {
         match action {
             Move::TakeOver(dead) => {
                 take_over(executor, &identity, &dead).await?;
                 if dead == identity.executor {
+                    is_clean = !has_left_behind(executor, &identity, &dead).await?;
                     leave_others(executor, &identity).await?;
                 }
             }
@@ -72,7 +74,10 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
             }
         }
     }
-    state.first_look_of = Some(identity);
+    // Otherwise the next look begins with them again; those of other executors it looks for anyway.
+    if is_clean {
+        state.first_look_of = Some(identity);
+    }
     state.unfinished = false;
     Ok(())
 }
@@ -99,6 +104,17 @@ pub(super) async fn take_over(
         executor.adopt(taken);
         tokio::time::sleep(PAUSE_BETWEEN_PAGES).await;
     }
+}
+
+/// Whether something is left, because somebody else has locked it.
+async fn has_left_behind(executor: &Executor, identity: &Identity, dead: &str) -> Result<bool, DatabaseError> {
+    let apps: Vec<AppName> = executor.apps().map(|app| app.name().clone()).collect();
+    let owner = (identity.executor.as_str(), &identity.incarnation);
+    let is_left = executor.database().has_left_behind(dead, &apps, owner).await?;
+    if is_left {
+        tracing::warn!("somebody else has locked unfinished workflows in the database; they are taken over later");
+    }
+    Ok(is_left)
 }
 
 /// Leaves what this executor had of apps that it does not serve any more to whoever serves them.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::history::Operation;
+use super::history::{Operation, OperationKind};
 
 /// The identity of a component: the sha-256 of its bytes, in lowercase hex. What rows carry as `application_version`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,14 +58,20 @@ impl OperationDigest {
     /// The digest of an operation. Arguments count by value: the order of an object's keys and white space do not.
     #[must_use]
     pub fn of(operation: &Operation) -> Self {
+        // `serde_json` keeps object keys sorted (its `preserve_order` feature is off), which makes this text canonical.
+        Self::of_text(operation.kind, &operation.name, &operation.arguments.to_string())
+    }
+
+    /// The digest of an operation whose arguments are this text in its canonical form. Of any other text it is the digest of
+    /// nothing that is ever recorded.
+    pub(super) fn of_text(kind: OperationKind, name: &str, arguments: &str) -> Self {
         let mut hash = Sha256::new();
         // A zero byte can occur in none of the three, so no two different operations have the same input.
-        hash.update(operation.kind.as_str());
+        hash.update(kind.as_str());
         hash.update([0]);
-        hash.update(operation.name.as_bytes());
+        hash.update(name.as_bytes());
         hash.update([0]);
-        // `serde_json` keeps object keys sorted (its `preserve_order` feature is off), which makes this text canonical.
-        hash.update(operation.arguments.to_string());
+        hash.update(arguments);
         let bytes = hash.finalize();
         let mut first = [0; 8];
         first.copy_from_slice(&bytes[..8]);
@@ -79,7 +85,6 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::OperationKind;
     use super::*;
 
     fn operation(kind: OperationKind, name: &str, arguments: &str) -> Operation {

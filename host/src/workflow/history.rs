@@ -3,7 +3,7 @@
 //! There is no recovery mode. A run that starts has an empty history, a recovered one a longer one; both ask the same
 //! question at each call. The answer is the record, nothing (the call is new), or a divergence.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 
 use serde_json::Value;
@@ -103,7 +103,8 @@ impl Divergence {
 /// The records of one run (lifetime: one instance), and how far the guest has come in them.
 #[derive(Debug)]
 pub struct History {
-    records: BTreeMap<StepNumber, Record>,
+    /// Those that the guest has not come to yet, in the order of their numbers, none of which is below `next`.
+    left: VecDeque<Record>,
     next: StepNumber,
 }
 
@@ -111,7 +112,9 @@ impl History {
     /// A history of these records, with the guest before its first call.
     #[must_use]
     pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
-        Self { records: records.into_iter().map(|record| (record.step, record)).collect(), next: StepNumber::FIRST }
+        let mut left: Vec<Record> = records.into_iter().filter(|record| record.step >= StepNumber::FIRST).collect();
+        left.sort_by_key(|record| record.step);
+        Self { left: left.into(), next: StepNumber::FIRST }
     }
 
     /// The number that the next call gets.
@@ -120,23 +123,23 @@ impl History {
         self.next
     }
 
-    /// How many records there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    /// True when nothing is recorded.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
     /// True while a record at or after the next call exists: the guest repeats what it did before, so what it prints was
     /// printed already.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
-        self.records.range(self.next..).next().is_some()
+        !self.left.is_empty()
+    }
+
+    /// Takes the next number for a step whose arguments came as this text, if they are recorded as exactly this text. A
+    /// replay asks for what it asked before, letter by letter, and the text that was recorded then needs no second look: it
+    /// was checked, read and put in order before it got its digest. `None` says nothing; ask [`Self::take`].
+    pub fn recall(&mut self, kind: OperationKind, name: &str, arguments: &str) -> Option<Record> {
+        let record = self.left.front().filter(|record| record.step == self.next && record.name == name)?;
+        if record.digest? != OperationDigest::of_text(kind, name, arguments) {
+            return None;
+        }
+        self.next = self.next.next()?;
+        self.left.pop_front()
     }
 
     /// Takes the next number for `operation` and answers with its record, if there is one.
@@ -146,21 +149,22 @@ impl History {
     pub fn take(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Divergence> {
         let step = self.next;
         let diverged = |recorded: String| Divergence { step, recorded, came: format!("calls {}", Called(operation)) };
-        let Some(record) = self.records.get(&step) else {
-            if let Some((later, record)) = self.records.range(step..).next() {
-                return Err(diverged(format!("nothing here and `{}` at step {later}", record.name)));
+        if let Some(record) = self.left.front() {
+            if record.step != step {
+                return Err(diverged(format!("nothing here and `{}` at step {}", record.name, record.step)));
             }
-            self.next = step.next().ok_or_else(|| diverged("the last possible step".into()))?;
-            return Ok((step, None));
-        };
-        if record.name != operation.name {
-            return Err(diverged(format!("`{}`", record.name)));
-        }
-        if record.digest.is_some_and(|digest| digest != OperationDigest::of(operation)) {
-            return Err(diverged(format!("`{}` as another kind of operation or with other arguments", record.name)));
+            if record.name != operation.name {
+                return Err(diverged(format!("`{}`", record.name)));
+            }
+            if record.digest.is_some_and(|digest| digest != OperationDigest::of(operation)) {
+                return Err(diverged(format!(
+                    "`{}` as another kind of operation or with other arguments",
+                    record.name
+                )));
+            }
         }
         self.next = step.next().ok_or_else(|| diverged("the last possible step".into()))?;
-        Ok((step, Some(record.clone())))
+        Ok((step, self.left.pop_front()))
     }
 
     /// The guest has returned: every record must have been asked for.
@@ -168,10 +172,10 @@ impl History {
     /// # Errors
     /// A [`Divergence`] when a record is left.
     pub fn finish(&self) -> Result<(), Divergence> {
-        match self.records.range(self.next..).next() {
+        match self.left.front() {
             None => Ok(()),
-            Some((step, record)) => Err(Divergence {
-                step: *step,
+            Some(record) => Err(Divergence {
+                step: record.step,
                 recorded: format!("`{}`", record.name),
                 came: "has returned already".into(),
             }),
@@ -239,6 +243,29 @@ mod tests {
         let arguments = history.take(&call("pay", json!({"amount": 2}))).unwrap_err().to_string();
         assert!(arguments.contains("with other arguments"), "{arguments}");
         assert!(history.take(&recorded).unwrap().1.is_some(), "a refused call takes no number");
+    }
+
+    #[test]
+    fn a_step_is_recalled_by_the_very_text_of_its_arguments_and_nothing_else() {
+        let recorded = call("pay", json!({"amount": 1, "to": "Mike"}));
+        let text = r#"{"amount":1,"to":"Mike"}"#;
+        let mut history = History::new([record(1, &recorded), record(2, &recorded)]);
+        let transaction = OperationKind::Transaction;
+        for (kind, name, arguments) in [
+            (OperationKind::Communicator, "pay", text),
+            (transaction, "refund", text),
+            (transaction, "pay", r#"{"to":"Mike","amount":1}"#),
+        ] {
+            assert_eq!(history.recall(kind, name, arguments), None, "{name} {arguments}");
+        }
+        assert_eq!(history.recall(transaction, "pay", text).map(|record| record.step.get()), Some(1));
+        assert_eq!(history.take(&recorded).unwrap().0.get(), 2, "what is not recalled took no number");
+        assert_eq!(history.recall(transaction, "pay", text), None, "nothing is left");
+        let mut gap = History::new([record(2, &recorded)]);
+        assert_eq!(gap.recall(transaction, "pay", text), None);
+        let mut foreign = record(1, &recorded);
+        foreign.digest = None;
+        assert_eq!(History::new([foreign]).recall(transaction, "pay", text), None);
     }
 
     #[test]
