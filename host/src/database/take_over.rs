@@ -37,12 +37,13 @@ WITH self AS (
 )";
 
 // Only the apps that this host serves, only components whose bytes are here: another SDK's rows, and those of an app that is
-// configured elsewhere, are left alone.
+// configured elsewhere, are left alone. Each page begins behind the last one ($6): from the first key on, it would have to
+// pass everything that was taken before it.
 const LEFT_BEHIND: &str = "
     SELECT workflow_uuid FROM dbos.workflow_status
       WHERE status = 'PENDING' AND executor_id = (SELECT executor_id FROM dead) AND application_name = ANY ($2)
         AND application_version IN (SELECT digest FROM dbos_host.component)
-        AND (owner_xid IS NULL OR NOT starts_with(owner_xid, $3))
+        AND (owner_xid IS NULL OR NOT starts_with(owner_xid, $3)) AND workflow_uuid > $6
       ORDER BY workflow_uuid
       LIMIT $4";
 
@@ -113,8 +114,9 @@ impl super::Database {
         Ok(client.execute(LEAVE, &[&executor, &incarnation.as_str(), &apps, &PAGE, &nobody]).await?)
     }
 
-    /// Takes a page of the runs that `dead` left. When it returns, they are this host's. An empty page: nothing is left but
-    /// what somebody else has locked; see [`Self::has_left_behind`].
+    /// Takes a page of the runs that `dead` left, from the key `after` on, in the order of their keys. When it returns, they
+    /// are this host's. An empty page: nothing is left behind that key but what somebody else has locked; see
+    /// [`Self::has_left_behind`].
     ///
     /// # Errors
     /// When the database does not answer. Some runs may have been taken; they are found again as this incarnation's own
@@ -124,12 +126,15 @@ impl super::Database {
         dead: &str,
         apps: &[AppName],
         (executor, incarnation): (&str, &Incarnation),
+        after: &str,
     ) -> Result<Vec<TakenRun>, DatabaseError> {
         let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
         let client = self.client().await?;
-        let take =
-            format!("{DEAD}, page AS ({LEFT_BEHIND} FOR NO KEY UPDATE SKIP LOCKED), t AS ({TAKE}) {WITH_LAST_RECORD}");
-        let rows = client.query(&take, &[&dead, &apps, &incarnation.as_str(), &PAGE, &executor]).await?;
+        let take = format!(
+            "{DEAD}, page AS ({LEFT_BEHIND} FOR NO KEY UPDATE SKIP LOCKED), t AS ({TAKE}) {WITH_LAST_RECORD}
+             ORDER BY t.workflow_uuid"
+        );
+        let rows = client.query(&take, &[&dead, &apps, &incarnation.as_str(), &PAGE, &executor, &after]).await?;
         Ok(rows.iter().map(taken).collect())
     }
 
@@ -146,7 +151,8 @@ impl super::Database {
         let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
         let client = self.client().await?;
         let look = format!("{DEAD} {LEFT_BEHIND}");
-        Ok(!client.query(&look, &[&dead, &apps, &incarnation.as_str(), &1_i64, &executor]).await?.is_empty())
+        let found = client.query(&look, &[&dead, &apps, &incarnation.as_str(), &1_i64, &executor, &""]).await?;
+        Ok(!found.is_empty())
     }
 
     /// The runs that this incarnation owns, from the key `after` on: after a take-over whose answer was lost, they are

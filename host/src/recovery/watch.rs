@@ -88,12 +88,13 @@ pub(super) async fn take_over(
     identity: &Identity,
     dead: &str,
 ) -> Result<Vec<WorkflowId>, DatabaseError> {
-    let mut all = Vec::new();
+    let mut all: Vec<WorkflowId> = Vec::new();
     let apps: Vec<AppName> = executor.apps().map(|app| app.name().clone()).collect();
     loop {
         failpoint::hit("recovery.before_page").await;
         let owner = (identity.executor.as_str(), &identity.incarnation);
-        let taken = executor.database().take_over(dead, &apps, owner).await?;
+        let after = all.last().map_or("", WorkflowId::as_str);
+        let taken = executor.database().take_over(dead, &apps, owner, after).await?;
         failpoint::hit("recovery.after_page").await;
         if taken.is_empty() {
             return Ok(all);
