@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::ahead::Ahead;
+use super::arguments::{bad_arguments, check_workflow, parse_arguments};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::services::{Commit, Program, Services, StepCall};
@@ -21,8 +22,8 @@ use super::withheld::Withheld;
 use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket, WORKFLOW_EXISTS};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, ArgumentsError, Budget, Code, EpochMs, Failure, History, JsonError, Operation, OperationDigest,
-    OperationKind, Record, RecordedResult, StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime, check_json,
+    Arguments, Budget, Code, EpochMs, Failure, History, Operation, OperationDigest, OperationKind, Record,
+    RecordedResult, StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime,
 };
 
 /// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
@@ -203,6 +204,7 @@ impl Gate {
     /// When the instance is given up.
     pub async fn step(&mut self, kind: OperationKind, name: &str, arguments: &str) -> Answer<String> {
         if let Some(record) = self.history.recall(kind, name, arguments) {
+            self.last_transaction = (kind == OperationKind::Transaction).then_some(record.step);
             self.time.deliver(record.completed_at);
             self.log.replaying(self.history.is_replaying());
             return Ok(answer(record.result));
@@ -415,39 +417,4 @@ fn wake_time(record: &Record) -> EpochMs {
 
 pub(super) fn no_such_workflow(id: &str) -> Failure {
     Failure::new("Error", Code("no_such_workflow"), format!("there is no workflow with the id `{id}`"))
-}
-
-pub(super) fn bad_arguments(error: ArgumentsError) -> Failure {
-    Failure::new("Error", Code("bad_arguments"), error.to_string()).not_retryable()
-}
-
-/// Arguments from a guest: a JSON object within the size limit.
-pub(super) fn parse_arguments(json: &str) -> Result<Arguments, Failure> {
-    if json.len() > MAX_PAYLOAD {
-        let text = format!("the arguments have {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
-        return Err(Failure::new("Error", Code("payload_too_large"), text).not_retryable());
-    }
-    let not_json = |error: serde_json::Error| {
-        Failure::new("Error", Code("bad_arguments"), format!("the arguments are not JSON: {error}"))
-    };
-    check_json(json).map_err(|error| match error {
-        JsonError::Malformed(error) => not_json(error),
-        JsonError::TooLarge => {
-            let text = format!("the arguments are too large: {error}");
-            Failure::new("Error", Code("payload_too_large"), text).not_retryable()
-        }
-    })?;
-    let value = serde_json::from_str(json).map_err(not_json)?;
-    Arguments::from_json(value).map_err(bad_arguments)
-}
-
-/// A start from a guest: a workflow of the program with arguments for its parameters.
-pub(super) fn check_workflow(program: &Program, name: &str, arguments: &str) -> Result<Arguments, Failure> {
-    let Some(entry) = program.manifest.workflow(name) else {
-        let text = format!("the app has no workflow `{name}`");
-        return Err(Failure::new("Error", Code("unknown_workflow"), text).not_retryable());
-    };
-    let arguments = parse_arguments(arguments)?;
-    arguments.check_names(&entry.parameters).map_err(bad_arguments)?;
-    Ok(arguments)
 }

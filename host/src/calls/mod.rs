@@ -5,6 +5,7 @@
 //! zero. This module must not know how an instance is made or where a step runs; it asks [`Services`] for that.
 
 mod ahead;
+mod arguments;
 pub mod bindings;
 mod clocks;
 mod communicator;

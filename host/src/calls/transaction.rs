@@ -1,7 +1,7 @@
 //! `transaction`: running a transaction step.
 
+use super::arguments::{bad_arguments, parse_arguments};
 use super::bindings::imports::{transaction, types};
-use super::gate::parse_arguments;
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
 use crate::workflow::{Code, Failure, OperationKind, StepKind};
@@ -28,9 +28,7 @@ impl HandlerCalls {
             return self.one_step_workflow(step, arguments).await;
         }
         let parsed = parse_arguments(arguments)?;
-        parsed
-            .check_names(&entry.map(|e| e.parameters.clone()).unwrap_or_default())
-            .map_err(super::gate::bad_arguments)?;
+        parsed.check_names(&entry.map(|e| e.parameters.clone()).unwrap_or_default()).map_err(bad_arguments)?;
         self.services.read(&self.program, step, arguments, self.trace).await
     }
 
@@ -38,7 +36,7 @@ impl HandlerCalls {
     pub(super) async fn one_step_workflow(&mut self, step: &str, arguments: &str) -> Result<String, Failure> {
         let arguments = parse_arguments(arguments)?;
         if let Some(entry) = self.program.manifest.step(step) {
-            arguments.check_names(&entry.parameters).map_err(super::gate::bad_arguments)?;
+            arguments.check_names(&entry.parameters).map_err(bad_arguments)?;
         }
         let (id, name, trace) = (self.next_id()?, format!("temp:{step}"), self.trace);
         let id = self.begin(StartRequest { id, name, arguments, trace, is_awaited: true }).await?;

@@ -1,7 +1,7 @@
 //! `workflow`: the run itself, and other runs.
 
+use super::arguments::check_workflow;
 use super::bindings::imports::{types, workflow};
-use super::gate::check_workflow;
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
 use crate::workflow::{Code, Failure, WorkflowId};
