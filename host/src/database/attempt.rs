@@ -85,7 +85,7 @@ SELECT w.nr,
 #[derive(Debug)]
 pub(super) enum Counted {
     /// It is durable. The row has what an instance needs, but for the input.
-    Counted {
+    Done {
         /// For [`attempt`].
         row: Row,
         /// What there is to be read.
@@ -131,7 +131,7 @@ pub(super) async fn count(client: &Client, statement: &Statement, claims: &[&Cla
                 records: usize::try_from(records).unwrap_or(0),
                 bytes: bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             };
-            *of_run = Counted::Counted { row, size };
+            *of_run = Counted::Done { row, size };
         }
     }
     Ok(counted)

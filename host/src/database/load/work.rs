@@ -151,7 +151,7 @@ impl Work {
         let mut ready = Vec::new();
         for (wanted, counted) in together.into_iter().zip(counted) {
             match counted {
-                Counted::Counted { row, size } => ready.push((wanted, row, size)),
+                Counted::Done { row, size } => ready.push((wanted, row, size)),
                 Counted::Locked => wanted.tell(Answer::Locked),
                 Counted::NotOwner => wanted.tell(Answer::NotOwner),
             }
