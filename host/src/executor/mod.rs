@@ -23,6 +23,7 @@ mod start;
 mod transaction;
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub struct Limits {
     pub handler: Duration,
     /// How long one run of a transaction's body may take.
     pub transaction: Duration,
+    /// Connections by which the journal writes.
+    pub journal_connections: NonZeroU32,
 }
 
 /// What an executor is made of.
@@ -129,7 +132,7 @@ impl Executor {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|myself| Self {
-            journal: Journal::open(parts.database.clone()),
+            journal: Journal::open(&parts.database, parts.limits.journal_connections),
             database: parts.database,
             secret: parts.secret,
             sandbox: parts.sandbox,

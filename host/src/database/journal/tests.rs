@@ -1,5 +1,6 @@
 //! What a commit of many entries must keep of the promises of each, with a real Postgres.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::writer::Session;
@@ -33,7 +34,7 @@ impl Place {
     }
 
     fn journal(&self) -> Journal {
-        Journal::open(self.database.clone())
+        Journal::open(&self.database, NonZeroU32::MIN)
     }
 
     fn run(&self, id: &str) -> NewRun {
@@ -131,6 +132,26 @@ async fn what_comes_at_once_shares_a_few_commits() {
     assert!(landed.iter().all(|landed| *landed == Landed::Written));
     assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'").await, 300);
     assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_output WHERE output = '1'").await, 300);
+}
+
+#[tokio::test]
+async fn entries_keep_their_order_over_several_connections() {
+    let place = Place::new().await;
+    let journal = Journal::open(&place.database, NonZeroU32::new(4).unwrap());
+    let runs = place.started(&journal, &ids(40)).await;
+    let mut entries = Vec::new();
+    for (n, run) in runs.iter().enumerate() {
+        let mut child = place.run(&format!("child-{n}"));
+        child.parent = Some(NewRecord { child: Some(child.claim().run().clone()), ..record(run, "null") });
+        let second = NewRecord { step: StepNumber::stored(2), ..record(run, "1") };
+        entries.extend([Entry::Start(Box::new(child)), Entry::Record(Box::new(second)), finished(run)]);
+    }
+    let landed = all(&journal, entries).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'").await, 40);
+    let writers = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND query LIKE '%unnest%' AND pid <> pg_backend_pid()";
+    assert_eq!(place.count(writers).await, 4);
 }
 
 #[tokio::test]
