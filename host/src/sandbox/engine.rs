@@ -22,12 +22,14 @@ const CORE_INSTANCES_OF_ONE: u32 = 30;
 const MEMORIES_OF_ONE: u32 = 2;
 const TABLES_OF_ONE: u32 = 16;
 
-/// Of a table, this much is set back by writing over it when its instance ends: all of a small one. What is beyond is given
-/// back to the system, which costs a call, a message to the other processors and a page fault for each page that the next
-/// instance touches. Memories are not written over: nothing tells which pages of them a guest has used. Linux's
-/// `PAGEMAP_SCAN` would, but not those that it has swapped out, and the next guest would find what the last one left there
-/// (wasmtime's pull request 14357).
-const TABLE_WRITTEN_OVER: usize = 64 * 1024;
+/// Of a table, this much is set back by writing over it when its instance ends: two thousand entries, which is all that a
+/// Rust guest has. What is beyond is given back to the system, which costs a call, a message to the other processors and
+/// a page fault for each page that the next instance touches; what is written over stays in memory, so it must be little.
+///
+/// Memories are not written over: nothing tells which pages of them a guest has used. Linux's `PAGEMAP_SCAN` would, but
+/// not those that it has swapped out, and the next guest would find what the last one left there (wasmtime's pull request
+/// 14357).
+const TABLE_WRITTEN_OVER: usize = 16 * 1024;
 
 /// wasmtime, set up (lifetime: the process). Cheap to clone.
 #[derive(Clone)]
