@@ -22,7 +22,7 @@ const CORE_INSTANCES_OF_ONE: u32 = 30;
 const MEMORIES_OF_ONE: u32 = 2;
 const TABLES_OF_ONE: u32 = 16;
 
-/// Of a table, this much is set back by writing over it when its instance ends: two thousand entries, which is all that a
+/// Of a table, this much is set back by writing over it when its instance ends: two thousand entries, more than most
 /// Rust guest has. What is beyond is given back to the system, which costs a call, a message to the other processors and
 /// a page fault for each page that the next instance touches; what is written over stays in memory, so it must be little.
 ///
