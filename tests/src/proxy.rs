@@ -40,7 +40,7 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Plan {
     armed: Option<(String, Cut)>,
-    /// A statement that is late, with the text that it waits for.
+    /// A statement that is late, with the text that it waits for: what is sent again need not be the same statement.
     late: Option<(String, Upstream)>,
     cuts: usize,
     delivered: usize,
@@ -175,8 +175,8 @@ async fn relay(mut client: TcpStream, port: u16, plan: &Mutex<Plan>) -> io::Resu
             is_started = true;
             if let Some(sql) = executed {
                 deliver_what_is_late(plan, &sql).await?;
-                if let Some(cut) = next_cut(plan, &sql) {
-                    return carry_out(cut, &sql, message, &mut sent, client, server, plan).await;
+                if let Some((text, cut)) = next_cut(plan, &sql) {
+                    return carry_out(cut, text, message, &mut sent, client, server, plan).await;
                 }
             }
             server.send(&message).await?;
@@ -187,7 +187,7 @@ async fn relay(mut client: TcpStream, port: u16, plan: &Mutex<Plan>) -> io::Resu
 /// Cuts the connection at `message`.
 async fn carry_out(
     cut: Cut,
-    sql: &str,
+    text: String,
     message: Frame,
     sent: &mut Vec<u8>,
     mut client: TcpStream,
@@ -211,7 +211,7 @@ async fn carry_out(
     if cut == Cut::Late {
         server.pending = rest.into_iter().flat_map(|message| message.0).collect();
         let mut plan = lock(plan);
-        plan.late = Some((sql.to_owned(), server));
+        plan.late = Some((text, server));
         plan.cuts += 1;
         return Ok(());
     }
@@ -226,7 +226,7 @@ async fn carry_out(
 async fn deliver_what_is_late(plan: &Mutex<Plan>, sql: &str) -> io::Result<()> {
     let late = {
         let mut plan = lock(plan);
-        if plan.late.as_ref().is_none_or(|(text, _)| text != sql) {
+        if plan.late.as_ref().is_none_or(|(text, _)| !sql.contains(text.as_str())) {
             return Ok(());
         }
         plan.delivered += 1;
@@ -238,13 +238,8 @@ async fn deliver_what_is_late(plan: &Mutex<Plan>, sql: &str) -> io::Result<()> {
     }
 }
 
-fn next_cut(plan: &Mutex<Plan>, sql: &str) -> Option<Cut> {
-    let mut plan = lock(plan);
-    let cut = plan.armed.as_ref().filter(|(text, _)| sql.contains(text.as_str())).map(|(_, cut)| *cut);
-    if cut.is_some() {
-        plan.armed = None;
-    }
-    cut
+fn next_cut(plan: &Mutex<Plan>, sql: &str) -> Option<(String, Cut)> {
+    lock(plan).armed.take_if(|(text, _)| sql.contains(text.as_str()))
 }
 
 fn lock(plan: &Mutex<Plan>) -> std::sync::MutexGuard<'_, Plan> {

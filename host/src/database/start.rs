@@ -1,6 +1,5 @@
 //! Starting a run: its row and its input, and with a child the parent's record of it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio_postgres::types::ToSql;
@@ -9,7 +8,7 @@ use tokio_postgres::{Client, Statement};
 use super::claim::{Claim, Incarnation};
 use super::error::DatabaseError;
 use super::journal::Landed;
-use super::progress::column;
+use super::progress::{column, place};
 use super::record::NewRecord;
 use crate::workflow::{AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, TraceContext, WorkflowId};
 
@@ -118,8 +117,8 @@ pub struct Existing {
 const START: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
-                         $9::text[], $10::text[])
-      AS n (id, name, executor, version, token, app, inputs, created_at, trace, incarnation)
+                         $9::text[], $10::text[]) WITH ORDINALITY
+      AS n (id, name, executor, version, token, app, inputs, created_at, trace, incarnation, at)
 ), self AS (
     SELECT executor_id, incarnation FROM dbos_host.executor
       WHERE (executor_id, incarnation) IN (SELECT executor, incarnation FROM new)
@@ -143,7 +142,8 @@ WITH new AS (
 ), leftover AS (
     DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
 )
-SELECT 'self ' || incarnation, executor_id FROM self UNION ALL SELECT 'created', workflow_uuid FROM created";
+SELECT n.at, EXISTS (SELECT FROM self WHERE self.executor_id = n.executor AND self.incarnation = n.incarnation)
+  FROM new n WHERE NOT EXISTS (SELECT FROM created WHERE created.workflow_uuid = n.id)";
 
 // The parents' rows are locked and their owners compared first; without that nothing is written. A child's row and its
 // parent's record are one statement, so neither can be without the other. A child under an id that exists already (the
@@ -152,9 +152,9 @@ const START_CHILDREN: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
                          $9::text[], $10::text[], $11::text[], $12::int4[], $13::int8[], $14::int8[],
-                         $15::bytea[])
+                         $15::bytea[]) WITH ORDINALITY
       AS n (id, name, executor, version, token, app, inputs, created_at, trace, parent, parent_token, step, started_at,
-            completed_at, digest)
+            completed_at, digest, at)
 ), locked AS (
     SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
       WHERE s.workflow_uuid = ANY ($10)
@@ -193,8 +193,9 @@ WITH new AS (
 ), leftover AS (
     DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
 )
-SELECT 'fence', workflow_uuid FROM fence UNION ALL SELECT 'record', workflow_uuid FROM record
-UNION ALL SELECT 'created', workflow_uuid FROM created";
+SELECT n.at, EXISTS (SELECT FROM fence WHERE fence.workflow_uuid = n.parent),
+       EXISTS (SELECT FROM record WHERE record.workflow_uuid = n.parent)
+  FROM new n WHERE NOT EXISTS (SELECT FROM created WHERE created.workflow_uuid = n.id)";
 
 /// The two statements, prepared for a connection.
 #[derive(Debug)]
@@ -206,50 +207,6 @@ pub(super) struct Statements {
 /// Prepares the statements for a connection.
 pub(super) async fn prepare(client: &Client) -> Result<Statements, tokio_postgres::Error> {
     Ok(Statements { start: client.prepare(START).await?, children: client.prepare(START_CHILDREN).await? })
-}
-
-/// Names that a statement answers with, by what they are the names of.
-type Named = HashSet<(String, String)>;
-
-/// What became of starts without a parent.
-#[derive(Debug, Default)]
-pub(super) struct Starts(Named);
-
-impl Starts {
-    /// [`Landed::Written`]: the run exists durably, owned by this host, with its input. [`Landed::Exists`]: a row with
-    /// this id was there.
-    pub(super) fn of(&self, new: &NewRun) -> Landed {
-        let named = |what: &str, name: &str| self.0.contains(&(what.to_owned(), name.to_owned()));
-        if named("created", new.claim.run().as_str()) {
-            Landed::Written
-        } else if named(&format!("self {}", new.incarnation), &new.executor) {
-            Landed::Exists
-        } else {
-            Landed::NotOwner
-        }
-    }
-}
-
-/// What became of starts of children.
-#[derive(Debug, Default)]
-pub(super) struct Children(Named);
-
-impl Children {
-    /// As [`Starts::of`]; where a row with the child's id was there, the parent's record of it is written nevertheless
-    /// ([`Landed::Refused`]), unless it existed too.
-    pub(super) fn of(&self, new: &NewRun, parent: &NewRecord) -> Landed {
-        let named = |what: &str, run: &WorkflowId| self.0.contains(&(what.to_owned(), run.to_string()));
-        if !named("fence", parent.claim.run()) {
-            Landed::NotOwner
-        } else if !named("record", parent.claim.run()) {
-            Landed::Exists
-        } else if named("created", new.claim.run()) {
-            Landed::Written
-        } else {
-            let text = format!("the workflow `{}` exists already", new.claim.run());
-            Landed::Refused(Failure::new("Error", WORKFLOW_EXISTS, text))
-        }
-    }
 }
 
 /// The columns that both statements begin with: what a run is, whoever starts it.
@@ -283,29 +240,37 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Writes starts without a parent. No two have the same id.
+/// Writes starts without a parent, no two of one id, and says what became of each. [`Landed::Written`]: the run exists
+/// durably, owned by this host, with its input. [`Landed::Exists`]: a row with this id was there. [`Landed::NotOwner`]:
+/// this process is another incarnation by now.
 pub(super) async fn write(
     client: &Client,
     statements: &Statements,
     new: &[&NewRun],
-) -> Result<Starts, tokio_postgres::Error> {
+) -> Result<Vec<Landed>, tokio_postgres::Error> {
+    let mut landed = vec![Landed::Written; new.len()];
     if new.is_empty() {
-        return Ok(Starts::default());
+        return Ok(landed);
     }
     let columns = Columns::of(new);
     let incarnations = column(new, |new| new.incarnation.as_str());
-    let rows = client.query(&statements.start, &columns.with(&[&incarnations])).await?;
-    Ok(Starts(named(&rows)))
+    for row in client.query(&statements.start, &columns.with(&[&incarnations])).await? {
+        landed[place(&row, 0)] = if row.get(1) { Landed::Exists } else { Landed::NotOwner };
+    }
+    Ok(landed)
 }
 
-/// Writes starts of children, each with its parent's record. No two have the same id or the same parent.
+/// Writes starts of children, each with its parent's record, no two of one id or one parent. As [`write`]; where a row
+/// with the child's id was there, the parent's record of it is written nevertheless ([`Landed::Refused`]), unless it
+/// existed too.
 pub(super) async fn write_children(
     client: &Client,
     statements: &Statements,
     (new, parents): (&[&NewRun], &[&NewRecord]),
-) -> Result<Children, tokio_postgres::Error> {
+) -> Result<Vec<Landed>, tokio_postgres::Error> {
+    let mut landed = vec![Landed::Written; new.len()];
     if new.is_empty() {
-        return Ok(Children::default());
+        return Ok(landed);
     }
     let columns = Columns::of(new);
     let records = [
@@ -316,12 +281,18 @@ pub(super) async fn write_children(
         &column(parents, |parent| parent.completed_at.0),
         &column(parents, |parent| parent.digest.0.as_slice()),
     ];
-    let rows = client.query(&statements.children, &columns.with(&records)).await?;
-    Ok(Children(named(&rows)))
-}
-
-fn named(rows: &[tokio_postgres::Row]) -> Named {
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    for row in client.query(&statements.children, &columns.with(&records)).await? {
+        let place = place(&row, 0);
+        landed[place] = match (row.get(1), row.get(2)) {
+            (false, _) => Landed::NotOwner,
+            (true, false) => Landed::Exists,
+            (true, true) => {
+                let text = format!("the workflow `{}` exists already", new[place].claim.run());
+                Landed::Refused(Failure::new("Error", WORKFLOW_EXISTS, text))
+            }
+        };
+    }
+    Ok(landed)
 }
 
 /// Reads the row that a start met. `None` when it is gone again (deleted by an operator).

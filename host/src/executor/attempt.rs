@@ -156,7 +156,7 @@ impl Executor {
         let course = Course { start: prepared.start, ahead_at };
         let gate = self.gate(claim, (prepared.records, prepared.trace, course), app, component, &time, &log);
         let guest = Guest::deterministic(gate, log, time, seed);
-        let instance = Instance::new(component, guest, ()).await;
+        let instance = Instance::new(component, guest, ());
         let (mut instance, end) = instance.run_workflow(prepared.name, arguments).await;
         let outcome = match end {
             GuestEnd::Returned(Ok(json)) => match check_result(&json) {

@@ -71,7 +71,7 @@ impl Executor {
         let phase = Phase::Communicator(calls);
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let (name, arguments) = (call.name.to_owned(), call.arguments.to_owned());
-        let attempt = async { Instance::new(&component, guest, slot).await.run_step(name, arguments).await };
+        let attempt = async { Instance::new(&component, guest, slot).run_step(name, arguments).await };
         let end = match tokio::time::timeout(timeout, attempt).await {
             Ok((_instance, end)) => end,
             Err(_) => {

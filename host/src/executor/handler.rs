@@ -43,7 +43,7 @@ impl Executor {
         let log = GuestLog::new(app.log(), None).traced(trace);
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let limit = self.limits.handler;
-        let answering = async { Instance::new(&component, guest, slot).await.handle(route.to_owned(), request).await };
+        let answering = async { Instance::new(&component, guest, slot).handle(route.to_owned(), request).await };
         let Ok(end) = tokio::time::timeout(limit, answering).await else {
             return Err(HandlerError::TimedOut(limit));
         };

@@ -25,6 +25,7 @@ mod transaction;
 mod wake;
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct Limits {
     pub handler: Duration,
     /// How long one run of a transaction's body may take.
     pub transaction: Duration,
+    /// Connections by which the journal writes.
+    pub journal_connections: NonZeroU32,
 }
 
 /// What an executor is made of.
@@ -132,7 +135,7 @@ impl Executor {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new_cyclic(|myself| Self {
-            journal: Journal::open(parts.database.clone()),
+            journal: Journal::open(&parts.database, parts.limits.journal_connections),
             loader: Loader::open(parts.database.clone()),
             database: parts.database,
             secret: parts.secret,

@@ -203,7 +203,7 @@ impl Executor {
         let phase = Phase::Transaction(Box::new(TransactionCalls { session, run }));
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let (limit, of_step) = (self.limits.transaction, (name.to_owned(), arguments.to_owned()));
-        let body = async { Instance::new(&component, guest, slot).await.run_step(of_step.0, of_step.1).await };
+        let body = async { Instance::new(&component, guest, slot).run_step(of_step.0, of_step.1).await };
         let Ok((instance, end)) = tokio::time::timeout(limit, body).await else {
             // The session went with the instance: its connection is closed, which rolls back.
             let text = format!("the transaction took longer than the limit of {limit:?}");

@@ -166,7 +166,7 @@ impl Component {
         let name = AppName::parse("describe").map_err(|error| LoadError::Describe(error.to_string()))?;
         let log = AppLog::new(name, LogBudget::new(DESCRIBING_BYTES_PER_SECOND));
         let guest = Guest::describing(GuestLog::new(&log, None));
-        let describing = async { Instance::new(&self, guest, ()).await.describe().await };
+        let describing = async { Instance::new(&self, guest, ()).describe().await };
         let Ok(end) = tokio::time::timeout(MAX_DESCRIBING, describing).await else {
             return Err(LoadError::Describe(format!("it took longer than {MAX_DESCRIBING:?}")));
         };

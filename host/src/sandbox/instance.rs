@@ -48,7 +48,7 @@ impl WasiHttpView for State {
 pub struct Instance {
     store: Store<State>,
     log: GuestLog,
-    bindings: Result<bindings::Guest, wasmtime::Error>,
+    pre: bindings::GuestPre<State>,
     background: Background,
     _running: Running,
     /// What is free again only when the instance is gone.
@@ -63,24 +63,16 @@ impl std::fmt::Debug for Instance {
 
 /// A call takes the instance with it and brings it back: while the guest computes, both are in other threads.
 impl Instance {
-    /// Makes an instance of `component` with `guest` as its host side. What goes wrong here is told by the call. `slot` is
-    /// dropped with the instance, which may outlive a caller that gives it up by a moment.
-    pub async fn new(component: &Component, guest: Guest, slot: impl Send + 'static) -> Self {
+    /// An instance of `component` with `guest` as its host side. Nothing is made before the call, which also tells what
+    /// goes wrong with it. `slot` is dropped with the instance, which may outlive a caller that gives it up by a moment.
+    pub fn new(component: &Component, guest: Guest, slot: impl Send + 'static) -> Self {
         let log = guest.log().clone();
         let sandbox = component.sandbox();
-        let processor = guest.processor().clone();
-        let meter = Meter::new(&sandbox.limits, processor.clone());
+        let meter = Meter::new(&sandbox.limits, guest.processor().clone());
         let mut store = Store::new(&sandbox.engine, State { guest, meter });
         limits::enforce(&mut store);
-        let running = sandbox.ticker.running();
         let (background, pre) = (sandbox.background.clone(), component.pre().clone());
-        let slot = Box::new(slot);
-        let making = async move {
-            let bindings = pre.instantiate_async(&mut store).await;
-            (store, bindings, running, slot)
-        };
-        let (store, bindings, running, slot) = background.run(&processor, making).await;
-        Self { store, log, bindings, background, _running: running, _slot: slot }
+        Self { store, log, pre, background, _running: sandbox.ticker.running(), _slot: Box::new(slot) }
     }
 
     /// Runs the body of a workflow.
@@ -88,7 +80,7 @@ impl Instance {
         let (background, processor) = self.place();
         let call = async move {
             let mut this = self;
-            let end = match this.exports() {
+            let end = match this.make().await {
                 Ok(app) => app.call_run_workflow(&mut this.store, &name, &arguments).await,
                 Err(error) => Err(error),
             };
@@ -103,7 +95,7 @@ impl Instance {
         let (background, processor) = self.place();
         let call = async move {
             let mut this = self;
-            let end = match this.exports() {
+            let end = match this.make().await {
                 Ok(app) => app.call_run_step(&mut this.store, &name, &arguments).await,
                 Err(error) => Err(error),
             };
@@ -118,7 +110,7 @@ impl Instance {
         let (background, processor) = self.place();
         let call = async move {
             let mut this = self;
-            let end = match this.exports() {
+            let end = match this.make().await {
                 Ok(app) => app.call_handle(&mut this.store, &route, &request).await,
                 Err(error) => Err(error),
             };
@@ -132,7 +124,7 @@ impl Instance {
         let (background, processor) = self.place();
         let call = async move {
             let mut this = self;
-            let end = match this.exports() {
+            let end = match this.make().await {
                 Ok(app) => app.call_describe(&mut this.store).await,
                 Err(error) => Err(error),
             };
@@ -145,15 +137,10 @@ impl Instance {
         (self.background.clone(), self.store.data().guest.processor().clone())
     }
 
-    /// The exports; an instance that could not be made says why, once.
-    fn exports(&mut self) -> wasmtime::Result<bindings::app::Guest> {
-        match &self.bindings {
-            Ok(bindings) => Ok(bindings.dbos_host_app().clone()),
-            Err(_) => {
-                let said_before = Err(wasmtime::Error::msg("the instance could not be made"));
-                std::mem::replace(&mut self.bindings, said_before).map(|bindings| bindings.dbos_host_app().clone())
-            }
-        }
+    /// Makes the instance and finds its exports. With the call it is one turn of the processor, and is counted as one.
+    async fn make(&mut self) -> wasmtime::Result<bindings::app::Guest> {
+        let bindings = self.pre.instantiate_async(&mut self.store).await?;
+        Ok(bindings.dbos_host_app().clone())
     }
 
     /// The host side, while the instance lives.

@@ -160,6 +160,7 @@ pub(crate) const KEYS: &[Key] = &[
     single("limits.statement_ms", "30000", "how long one statement of a transaction may take, in milliseconds"),
     single("limits.steps_per_run", "50000", "recorded steps of one run of a workflow"),
     single("limits.log_kib_per_second", "256", "how much an app may print in a second, in kibibytes"),
+    single("limits.journal_connections", "1", "connections by which the host writes starts, records and outcomes"),
 ];
 
 /// Whether the key of this path is about one app.

@@ -77,6 +77,10 @@ const STEPS_PER_RUN: Limit = Limit { key: "limits.steps_per_run", default: 50_00
 /// than four days, long after somebody has noticed.
 const LOG_KIB_PER_SECOND: Limit = Limit { key: "limits.log_kib_per_second", default: 256, range: 1..=1_000_000 };
 
+/// One writes as much as the disk takes, in fewer and larger commits than several (bench/RESULTS.md); several help where a
+/// commit waits for a replica far away. Each is a connection of the database, and a dozen commits under way fill any wait.
+const JOURNAL_CONNECTIONS: Limit = Limit { key: "limits.journal_connections", default: 1, range: 1..=16 };
+
 /// The limits of all apps together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -104,6 +108,8 @@ pub(crate) struct Limits {
     pub(crate) steps_per_run: NonZeroU32,
     /// How much an app may print.
     pub(crate) log_bytes_per_second: u64,
+    /// Connections by which the journal writes.
+    pub(crate) journal_connections: NonZeroU32,
 }
 
 /// The defaults.
@@ -129,13 +135,14 @@ impl Default for Limits {
             statement: Duration::from_millis(STATEMENT_MS.default.into()),
             steps_per_run: count(&STEPS_PER_RUN),
             log_bytes_per_second: u64::from(LOG_KIB_PER_SECOND.default) * 1024,
+            journal_connections: count(&JOURNAL_CONNECTIONS),
         }
     }
 }
 
 impl Limits {
     /// Every limit, for the reference of the keys.
-    const ALL: [Limit; 16] = [
+    const ALL: [Limit; 17] = [
         PROCESSOR_MS,
         MEMORY_MIB,
         WORKFLOWS,
@@ -152,6 +159,7 @@ impl Limits {
         STATEMENT_MS,
         STEPS_PER_RUN,
         LOG_KIB_PER_SECOND,
+        JOURNAL_CONNECTIONS,
     ];
 
     /// The numbers that the limit of this key may have; `None`: the key is no limit.
@@ -182,6 +190,7 @@ impl Limits {
             statement: Duration::from_millis(STATEMENT_MS.read(values)?.get().into()),
             steps_per_run: STEPS_PER_RUN.read(values)?,
             log_bytes_per_second: u64::from(LOG_KIB_PER_SECOND.read(values)?.get()) * 1024,
+            journal_connections: JOURNAL_CONNECTIONS.read(values)?,
         })
     }
 }

@@ -20,6 +20,8 @@ mod batch;
 mod tests;
 mod writer;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ use super::record::NewRecord;
 use super::start::NewRun;
 use crate::workflow::{Failure, RecordedResult, WorkflowId};
 
-/// Entries that wait to be written. When it is full, `append` waits: a slow database slows the guests down and does not
+/// Entries that wait for one connection. When it is full, `append` waits: a slow database slows the guests down and does not
 /// fill the host's memory.
 const QUEUE: usize = 4096;
 
@@ -59,6 +61,14 @@ impl Entry {
             Self::Start(new) => new.claim().run(),
             Self::Record(new) => new.claim.run(),
             Self::Finish(new) => new.claim.run(),
+        }
+    }
+
+    /// The run whose row it locks: all that lock one row are written by one connection, so that they keep their order.
+    fn locks(&self) -> &WorkflowId {
+        match self {
+            Self::Start(new) => new.parent.as_ref().map_or(new.claim(), |record| &record.claim).run(),
+            Self::Record(_) | Self::Finish(_) => self.run(),
         }
     }
 
@@ -146,7 +156,8 @@ impl Ticket {
 /// The journal's front (lifetime: the process). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    sender: mpsc::Sender<Pending>,
+    /// The queues of the connections.
+    queues: Arc<[mpsc::Sender<Pending>]>,
     lost_answers: Arc<AtomicBool>,
 }
 
@@ -184,13 +195,28 @@ impl Pending {
 }
 
 impl Journal {
-    /// Opens the journal: one task with a connection of its own, which ends when the last front is dropped.
+    /// Opens the journal: so many tasks with a connection of its own each, which end when the last front is dropped.
+    ///
+    /// One is best as a rule: what it has to write in one commit grows with the load, and each further commit costs the
+    /// database more than what is in it. Where a commit has to travel far (another site's replica must have it), the
+    /// disk is idle meanwhile, and more than one are under way at once.
     #[must_use]
-    pub fn open(database: Database) -> Self {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+    pub fn open(database: &Database, connections: NonZeroU32) -> Self {
         let lost_answers = Arc::new(AtomicBool::new(false));
-        tokio::spawn(Writer::new(database, Arc::clone(&lost_answers)).run(receiver));
-        Self { sender, lost_answers }
+        let open = |_| {
+            let (sender, receiver) = mpsc::channel(QUEUE);
+            tokio::spawn(Writer::new(database.clone(), Arc::clone(&lost_answers)).run(receiver));
+            sender
+        };
+        Self { queues: (0..connections.get()).map(open).collect(), lost_answers }
+    }
+
+    /// The queue of the connection that writes this entry.
+    fn queue(&self, entry: &Entry) -> &mpsc::Sender<Pending> {
+        let mut hash = DefaultHasher::new();
+        entry.locks().hash(&mut hash);
+        let count = u64::try_from(self.queues.len()).expect("a handful");
+        &self.queues[usize::try_from(hash.finish() % count).expect("less than their number")]
     }
 
     /// Takes an entry. Entries of one run are written in the order in which they were taken.
@@ -210,8 +236,9 @@ impl Journal {
         let (sender, answer) = oneshot::channel();
         let behind = tickets.iter().map(|ticket| ticket.fate.clone()).collect();
         let fate = Fate::default();
+        let queue = self.queue(&entry);
         let pending = Pending { entry, behind, answer: sender, fate: fate.clone(), blocked: None };
-        self.sender.send(pending).await.map_err(|_| JournalClosed)?;
+        queue.send(pending).await.map_err(|_| JournalClosed)?;
         Ok(Ticket { answer, fate })
     }
 

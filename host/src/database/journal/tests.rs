@@ -1,5 +1,6 @@
 //! What a commit of many entries must keep of the promises of each, with a real Postgres.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::writer::Session;
@@ -7,6 +8,7 @@ use super::*;
 use crate::database::DatabaseUrl;
 use crate::database::claim::Incarnation;
 use crate::database::lease::{LeaseConnection, Renewal};
+use crate::database::progress::Keys;
 use crate::database::test_server::TestServer;
 use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, OperationDigest, StepNumber, WorkflowId};
 
@@ -29,6 +31,10 @@ impl Place {
         let lease = LeaseConnection::try_acquire(&database, "e", &incarnation, Duration::from_secs(600)).await.unwrap();
         let (lease, _) = lease.expect("nobody else is this executor");
         Self { database, incarnation, lease, name }
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::open(&self.database, NonZeroU32::MIN)
     }
 
     fn run(&self, id: &str) -> NewRun {
@@ -114,7 +120,7 @@ fn ids(count: usize) -> Vec<String> {
 #[tokio::test]
 async fn what_comes_at_once_shares_a_few_commits() {
     let place = Place::new().await;
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(300)).await;
     assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 300);
     let landed = all(&journal, runs.iter().map(|run| recorded(run, "1")).collect()).await;
@@ -129,9 +135,29 @@ async fn what_comes_at_once_shares_a_few_commits() {
 }
 
 #[tokio::test]
+async fn entries_keep_their_order_over_several_connections() {
+    let place = Place::new().await;
+    let journal = Journal::open(&place.database, NonZeroU32::new(4).unwrap());
+    let runs = place.started(&journal, &ids(40)).await;
+    let mut entries = Vec::new();
+    for (n, run) in runs.iter().enumerate() {
+        let mut child = place.run(&format!("child-{n}"));
+        child.parent = Some(NewRecord { child: Some(child.claim().run().clone()), ..record(run, "null") });
+        let second = NewRecord { step: StepNumber::stored(2), ..record(run, "1") };
+        entries.extend([Entry::Start(Box::new(child)), Entry::Record(Box::new(second)), finished(run)]);
+    }
+    let landed = all(&journal, entries).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
+    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'").await, 40);
+    let writers = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND query LIKE '%unnest%' AND pid <> pg_backend_pid()";
+    assert_eq!(place.count(writers).await, 4);
+}
+
+#[tokio::test]
 async fn each_entry_of_a_commit_has_a_fate_of_its_own() {
     let place = Place::new().await;
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(6)).await;
     assert_eq!(all(&journal, vec![recorded(&runs[1], "1")]).await, [Landed::Written]);
     let lost = place.run("run-2");
@@ -169,9 +195,22 @@ async fn each_entry_of_a_commit_has_a_fate_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_a_deleted_run_has_left_behind_is_replaced() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(20)).await;
+    // Other clients delete a run without knowing this table, and its id may be started anew.
+    place.execute("INSERT INTO dbos_host.operation_digest VALUES ('run-7', 1, '\\x0000000000000000')").await;
+    let landed = all(&journal, runs.iter().map(|run| recorded(run, "1")).collect()).await;
+    assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
+    let right = "SELECT count(*) FROM dbos_host.operation_digest WHERE digest = '\\x0707070707070707'";
+    assert_eq!(place.count(right).await, 20);
+}
+
+#[tokio::test]
 async fn an_entry_that_cannot_be_stored_costs_only_itself() {
     let place = Place::new().await;
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(20)).await;
     let entries = runs.iter().enumerate();
     let mut entries: Vec<_> = entries.map(|(n, run)| recorded(run, if n == 7 { "\"\0\"" } else { "1" })).collect();
@@ -190,7 +229,7 @@ async fn an_entry_that_cannot_be_stored_costs_only_itself() {
 #[tokio::test]
 async fn the_last_record_and_the_outcome_are_one_commit() {
     let place = Place::new().await;
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(1)).await;
     let record = journal.append(recorded(&runs[0], "1")).await.unwrap();
     let outcome = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&record)).await.unwrap();
@@ -204,7 +243,7 @@ async fn the_last_record_and_the_outcome_are_one_commit() {
 #[tokio::test]
 async fn an_outcome_is_not_written_without_the_record_that_it_was_made_from() {
     let place = Place::new().await;
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(3)).await;
     assert_eq!(all(&journal, vec![recorded(&runs[0], "first"), recorded(&runs[1], "first")]).await.len(), 2);
     // In one commit with it, and in a later one.
@@ -229,7 +268,7 @@ async fn an_outcome_is_not_written_without_the_record_that_it_was_made_from() {
 #[tokio::test]
 async fn a_run_that_somebody_has_locked_does_not_keep_the_lease_from_being_renewed() {
     let mut place = Place::new().await;
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(1)).await;
     let other = place.database.own_client().await.unwrap();
     other.batch_execute("BEGIN; SELECT 1 FROM dbos.workflow_status FOR UPDATE").await.unwrap();
@@ -251,7 +290,7 @@ async fn what_is_wrong_with_a_session_does_not_outlast_it() {
         .batch_execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", place.name))
         .await
         .unwrap();
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let start = journal.append(Entry::Start(Box::new(place.run("a")))).await.unwrap();
     place.until("SELECT xact_rollback > 0 FROM pg_stat_database WHERE datname = $1").await;
     server.batch_execute(&format!("ALTER DATABASE {} RESET default_transaction_read_only", place.name)).await.unwrap();
@@ -262,7 +301,7 @@ async fn what_is_wrong_with_a_session_does_not_outlast_it() {
 #[tokio::test]
 async fn statements_that_do_not_fit_the_tables_any_more_are_prepared_again() {
     let place = Place::new().await;
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(2)).await;
     assert_eq!(all(&journal, vec![recorded(&runs[0], "1")]).await, [Landed::Written]);
     place.execute("ALTER TABLE dbos.workflow_status ALTER owner_xid TYPE varchar(200)").await;
@@ -277,7 +316,7 @@ async fn a_statement_alone_is_read_committed_whatever_the_database_has_as_its_de
     let server = TestServer::shared().connect().await;
     let serializable = "SET default_transaction_isolation = 'serializable'";
     server.batch_execute(&format!("ALTER DATABASE {} {serializable}", place.name)).await.unwrap();
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(1)).await;
     let other = place.database.own_client().await.unwrap();
     let lock = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM dbos.workflow_status FOR UPDATE";
@@ -291,24 +330,30 @@ async fn a_statement_alone_is_read_committed_whatever_the_database_has_as_its_de
     assert_eq!(record.durable().await, Ok(Landed::Written));
 }
 
-/// What the server plans for the session's statement that has `text` in it.
-async fn plan(session: &Session, text: &str, parameters: usize) -> String {
-    let named = "SELECT name FROM pg_prepared_statements WHERE statement LIKE '%unnest%' AND strpos(statement, $1) > 0";
-    let name: String = session.client.query_one(named, &[&text]).await.unwrap().get(0);
-    let explain = format!("EXPLAIN EXECUTE {name}({})", vec!["'{}'"; parameters].join(","));
-    let rows = session.client.query(&explain, &[]).await.unwrap();
-    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
+/// What the server plans for each of the session's statements that lock runs, with the statement's text.
+async fn plans(session: &Session) -> Vec<String> {
+    let those = "SELECT name, cardinality(parameter_types), statement FROM pg_prepared_statements
+                  WHERE statement LIKE '%FOR NO KEY UPDATE%' AND cardinality(parameter_types) > 0";
+    let mut plans = Vec::new();
+    for row in session.client.query(those, &[]).await.unwrap() {
+        let (name, parameters, text): (String, i32, String) = (row.get(0), row.get(1), row.get(2));
+        let parameters = vec!["'{}'"; usize::try_from(parameters).unwrap()].join(",");
+        let rows = session.client.query(&format!("EXPLAIN EXECUTE {name}({parameters})"), &[]).await.unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        plans.push(format!("{text}\n{}", lines.join("\n")));
+    }
+    plans
 }
 
 #[tokio::test]
 async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
-    const STATEMENTS: [(&str, usize); 2] = [("parent_token", 15), ("ended", 16)];
     let place = Place::new().await;
-    let runs = place.started(&Journal::open(place.database.clone()), &ids(1)).await;
+    let runs = place.started(&place.journal(), &ids(1)).await;
     place.execute("ALTER TABLE dbos.workflow_status SET (autovacuum_enabled = off); ANALYZE").await;
     let mut session = Session::open(&place.database).await.unwrap();
-    for (text, parameters) in STATEMENTS {
-        let plan = plan(&session, text, parameters).await;
+    // Children; records with keys that are new or may be there, with outcomes and without.
+    assert_eq!(plans(&session).await.len(), 5);
+    for plan in plans(&session).await {
         assert!(plan.contains("Seq Scan on workflow_status"), "one page is best read from end to end: {plan}");
     }
     // Now every run sleeps, which the statistics do not know: an index of what is PENDING looks small, and is not.
@@ -325,9 +370,8 @@ async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
     let (answer, _) = oneshot::channel();
     let pending =
         Pending { entry: recorded(&runs[0], "1"), behind: Vec::new(), answer, fate: Fate::default(), blocked: None };
-    assert_eq!(session.commit(&[pending]).await.unwrap(), [Landed::Written]);
-    for (text, parameters) in STATEMENTS {
-        let plan = plan(&session, text, parameters).await;
+    assert_eq!(session.commit(&[pending], Keys::New).await.unwrap(), [Landed::Written]);
+    for plan in plans(&session).await {
         assert!(plan.contains("Index Cond: (workflow_uuid = ANY"), "{plan}");
         assert!(!plan.contains("Seq Scan on workflow_status") && !plan.contains("status_pending"), "{plan}");
         assert!(!plan.contains("Join Filter: (fence"), "each outcome is compared with each: {plan}");
@@ -337,7 +381,7 @@ async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
 #[tokio::test]
 async fn a_row_that_somebody_has_locked_holds_up_its_own_run_only() {
     let place = Place::new().await;
-    let journal = Journal::open(place.database.clone());
+    let journal = place.journal();
     let runs = place.started(&journal, &ids(20)).await;
     let somebody = place.database.own_client().await.unwrap();
     somebody

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join, join4};
 use tokio::sync::mpsc;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{Client, Error};
 
 use super::{Entry, Landed, Pending, batch};
 use crate::database::connection::{Backoff, Database};
 use crate::database::error::{DatabaseError, is_connection_lost};
-use crate::database::{progress, start};
+use crate::database::progress::{self, Keys};
+use crate::database::start;
 use crate::failpoint;
 use crate::workflow::{Code, Failure};
 
@@ -52,7 +53,7 @@ pub(super) struct Writer {
 pub(super) struct Session {
     pub(super) client: Client,
     starts: start::Statements,
-    progress: Statement,
+    progress: progress::Statements,
     /// When plans were last made, at the earliest.
     pub(super) planned_at: Instant,
 }
@@ -136,6 +137,7 @@ impl Writer {
     async fn insist(&mut self, together: &[Pending]) -> Result<Vec<Landed>, Trouble> {
         let mut backoff = Backoff::new("write the journal");
         let mut lost_answer = false;
+        let mut keys = Keys::New;
         loop {
             let mut session = match self.session.take() {
                 Some(session) if !session.client.is_closed() => session,
@@ -151,10 +153,11 @@ impl Writer {
                     }
                 },
             };
-            let Ok(written) = tokio::time::timeout(COMMIT_TIMEOUT, session.commit(together)).await else {
+            let Ok(written) = tokio::time::timeout(COMMIT_TIMEOUT, session.commit(together, keys)).await else {
                 // Neither an answer nor the server's own time limit: the connection leads nowhere.
                 tracing::warn!("the database does not answer the journal; it connects anew");
                 lost_answer = true;
+                keys = Keys::MaybeThere;
                 continue;
             };
             let error = match written {
@@ -165,7 +168,16 @@ impl Writer {
                 }
                 Err(error) => error,
             };
-            lost_answer |= is_connection_lost(&error);
+            if keys == Keys::New && error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
+                // A record is there already. Nothing was written, so nobody has lost anything but a moment.
+                keys = Keys::MaybeThere;
+                self.session = Some(session);
+                continue;
+            }
+            if is_connection_lost(&error) {
+                // The commit may have landed: its keys are there then.
+                (lost_answer, keys) = (true, Keys::MaybeThere);
+            }
             let error = match Trouble::of(error) {
                 Ok(trouble) => {
                     self.session = Some(session);
@@ -249,7 +261,7 @@ impl Session {
     ///
     /// Everything is sent at once. When a statement fails, the transaction is aborted, and the COMMIT behind it rolls
     /// back with an answer that looks like success; so each statement's result is looked at.
-    pub(super) async fn commit(&mut self, together: &[Pending]) -> Result<Vec<Landed>, Error> {
+    pub(super) async fn commit(&mut self, together: &[Pending], keys: Keys) -> Result<Vec<Landed>, Error> {
         let (mut starts, mut children, mut parents) = (Vec::new(), Vec::new(), Vec::new());
         let (mut records, mut outcomes) = (Vec::new(), Vec::new());
         for pending in together {
@@ -279,7 +291,7 @@ impl Session {
         // another statement waits for a run that somebody else has locked.
         let writes = join4(
             control("BEGIN"),
-            progress::write(client, &self.progress, &records, &outcomes),
+            progress::write(client, &self.progress, keys, (&records, &outcomes)),
             start::write_children(client, &self.starts, (&children, &parents)),
             start::write(client, &self.starts, &starts),
         );
@@ -288,15 +300,15 @@ impl Session {
         // In the order in which they were sent: what comes behind the one that failed fails because of it.
         let (progress, children, starts) = (progress?, children?, starts?);
         committed?;
+        let [mut starts, mut children, mut records, mut outcomes] =
+            [starts, children, progress.records, progress.outcomes].map(Vec::into_iter);
         let landed = together.iter().map(|pending| match &pending.entry {
-            Entry::Start(new) => match &new.parent {
-                None => starts.of(new),
-                Some(parent) => children.of(new, parent),
-            },
-            Entry::Record(new) => progress.of_record(new),
-            Entry::Finish(new) => progress.of_outcome(new),
+            Entry::Start(new) if new.parent.is_none() => starts.next(),
+            Entry::Start(_) => children.next(),
+            Entry::Record(_) => records.next(),
+            Entry::Finish(_) => outcomes.next(),
         });
-        Ok(landed.collect())
+        Ok(landed.map(|landed| landed.expect("each statement tells of all that it was given")).collect())
     }
 }
 

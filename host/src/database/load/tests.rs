@@ -1,5 +1,6 @@
 //! What loading many runs at once must keep of the promises to each, with a real Postgres.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -30,7 +31,7 @@ impl Place {
         let incarnation = Incarnation::fresh();
         let lease = LeaseConnection::try_acquire(&database, "e", &incarnation, Duration::from_secs(600)).await.unwrap();
         let (lease, _) = lease.expect("nobody else is this executor");
-        let journal = Journal::open(database.clone());
+        let journal = Journal::open(&database, NonZeroU32::MIN);
         let (app, version) = (AppName::parse("shop").unwrap(), ComponentDigest::of(b""));
         let mut claims = Vec::new();
         for number in 0..count {
