@@ -41,6 +41,7 @@ mod raw_http;
 mod refused_records;
 mod reset;
 mod resume;
+mod retention;
 mod retries;
 mod secrets;
 mod several_apps;

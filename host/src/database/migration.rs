@@ -50,6 +50,7 @@ const HOST_MIGRATIONS: &[&str] = &[
     include_str!("schema/dbos_host_002.sql"),
     include_str!("schema/dbos_host_003.sql"),
     include_str!("schema/dbos_host_004.sql"),
+    include_str!("schema/dbos_host_005.sql"),
 ];
 
 /// What `migrate` did.
