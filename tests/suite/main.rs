@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod admin;
+mod admission;
 mod break_ins;
 mod cancel;
 mod command_line;
@@ -45,6 +46,7 @@ mod retention;
 mod retries;
 mod secrets;
 mod several_apps;
+mod slow_database;
 mod small_steps;
 mod sql_patience;
 mod sql_values;
@@ -54,3 +56,4 @@ mod terminals;
 mod tidy;
 mod tls;
 mod traces;
+mod vacuum;

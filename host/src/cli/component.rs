@@ -28,6 +28,7 @@ pub(crate) fn run_limits(limits: &Limits) -> executor::Limits {
     executor::Limits {
         attempts: limits.attempts.get(),
         steps_per_run: limits.steps_per_run.get(),
+        waiting: limits.waiting.get(),
         handler: limits.handler,
         transaction: limits.transaction,
     }

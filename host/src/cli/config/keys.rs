@@ -148,6 +148,7 @@ pub(crate) const KEYS: &[Key] = &[
     single("limits.workflows", "64", "workflow instances at once"),
     single("limits.steps", "64", "step instances at once"),
     single("limits.handlers", "64", "handler instances at once"),
+    single("limits.waiting", "10000", "started workflows that wait for an instance; what is more gets `503`"),
     single("limits.requests", "1024", "HTTP requests that are answered or wait at once; what is more gets `503`"),
     single("limits.connections", "2048", "HTTP connections at once; what is more waits"),
     single("limits.body_kib", "16384", "the body of an HTTP request, in kibibytes"),
