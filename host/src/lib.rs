@@ -3,7 +3,8 @@
 //! The folders are the parts of a run's life: a request comes in ([`trigger`]), an executor takes the workflow from its
 //! row to its end ([`executor`]), its code runs in a sandbox ([`sandbox`]) and asks for things ([`calls`]), what it did
 //! is recorded ([`database`]), and another host takes over when this one dies ([`recovery`]). [`workflow`] has the words,
-//! [`admin`] is the operator's door, [`cli`] puts everything together. `ARCHITECTURE.md` draws the map.
+//! [`retention`] removes what has ended, [`admin`] is the operator's door, [`cli`] puts everything together.
+//! `ARCHITECTURE.md` draws the map.
 
 pub mod admin;
 pub mod calls;
@@ -16,6 +17,7 @@ pub mod failpoint;
 pub mod fuzz;
 pub mod local_postgres;
 pub mod recovery;
+pub mod retention;
 pub mod sandbox;
 pub mod trigger;
 pub mod workflow;

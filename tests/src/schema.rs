@@ -9,9 +9,10 @@ use tokio_postgres::{Client, Error, Transaction};
 /// One query for each kind of thing, with one line of text in each row.
 const CATALOG: &[(&str, &str)] = &[
     ("migration", "SELECT version::text FROM dbos.dbos_migrations"),
+    // Without storage parameters, which are for the one who operates the database.
     (
         "relation",
-        "SELECT format('%s kind %s persistence %s options %s', relname, relkind, relpersistence, reloptions)
+        "SELECT format('%s kind %s persistence %s', relname, relkind, relpersistence)
          FROM pg_class WHERE relnamespace = 'dbos'::regnamespace",
     ),
     // Numbered anew, because a column that was dropped long ago leaves a gap in the catalog's own numbers.

@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod admin;
+mod admission;
 mod break_ins;
 mod cancel;
 mod command_line;
@@ -41,9 +42,11 @@ mod raw_http;
 mod refused_records;
 mod reset;
 mod resume;
+mod retention;
 mod retries;
 mod secrets;
 mod several_apps;
+mod slow_database;
 mod small_steps;
 mod sql_patience;
 mod sql_values;
@@ -53,3 +56,4 @@ mod terminals;
 mod tidy;
 mod tls;
 mod traces;
+mod vacuum;

@@ -173,3 +173,47 @@ async fn a_command_that_fails_is_told() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("failed to run `exit 7`\n  because it ended with exit status: 7"), "{said}");
 }
+
+/// The storage parameters of the table of runs.
+async fn settings(database: &Database) -> Vec<String> {
+    let query = "SELECT coalesce(reloptions, '{}') FROM pg_class WHERE oid = 'dbos.workflow_status'::regclass";
+    database.query(query, &[]).await[0].get(0)
+}
+
+#[tokio::test]
+async fn tables_get_the_settings_that_nobody_has_made() {
+    let app = App::new().await;
+    assert_completed(&app.migrate().await);
+    assert_eq!(settings(&app.database).await, ["fillfactor=70"]);
+
+    // An operator's own stays.
+    app.database.execute("ALTER TABLE dbos.workflow_status SET (fillfactor = 50)").await;
+    app.database.execute("DROP SCHEMA dbos_host CASCADE").await;
+    assert_completed(&app.migrate().await);
+    assert_eq!(settings(&app.database).await, ["fillfactor=50"]);
+}
+
+#[tokio::test]
+async fn tables_of_another_role_keep_their_settings_and_the_host_says_what_to_do() {
+    let app = App::new().await;
+    let (database, name) = (&app.database, app.database.name());
+    assert_completed(&app.migrate().await);
+    database.execute("DROP SCHEMA dbos_host CASCADE").await;
+    database.execute("ALTER TABLE dbos.workflow_status RESET (fillfactor)").await;
+    // A login that may use the tables of the SDK that made them, and owns none of them.
+    let login = format!("{name}_tenant");
+    database.execute(&format!("CREATE ROLE \"{login}\" LOGIN")).await;
+    for grant in
+        [format!("ALL ON DATABASE \"{name}\""), "ALL ON SCHEMA dbos".into(), "ALL ON ALL TABLES IN SCHEMA dbos".into()]
+    {
+        database.execute(&format!("GRANT {grant} TO \"{login}\"")).await;
+    }
+    let url = database.url().replacen("postgres@", &format!("{login}@"), 1);
+    let output =
+        app.builder.clone().config("database: { trusted: true }").database_url(&url).output(&["migrate"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_completed(&output);
+    assert!(said.contains("the tables of schema `dbos` belong to another role"), "{said}");
+    assert!(said.contains("`ALTER TABLE dbos.workflow_status SET (fillfactor = 70)`"), "{said}");
+    assert_eq!(settings(database).await, [""; 0]);
+}

@@ -34,6 +34,7 @@ const PARTS: &[Part] = &[
             "executor",
             "local_postgres",
             "recovery",
+            "retention",
             "sandbox",
             "trigger",
             "workflow",
@@ -54,6 +55,7 @@ const PARTS: &[Part] = &[
     Part { name: "lib", may_name: &[] },
     Part { name: "local_postgres", may_name: &[] },
     Part { name: "main", may_name: &[] },
+    Part { name: "retention", may_name: &["database", "workflow"] },
     Part { name: "recovery", may_name: &["database", "executor", "failpoint", "workflow"] },
     Part { name: "sandbox", may_name: &["calls", "workflow"] },
     // No wasm, no SQL: of `calls` the plain records that the contract has for a request, its answer and a start, of

@@ -19,6 +19,7 @@ use super::migrate::MigrateArgs;
 use super::new::NewArgs;
 use super::output::ColorChoice;
 use super::reset::ResetArgs;
+use super::retention::RetentionArgs;
 use super::run::RunArgs;
 use super::version::VersionArgs;
 use super::workflow::WorkflowArgs;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     Run(RunArgs),
     Deploy(DeployArgs),
+    Retention(RetentionArgs),
     Workflow(WorkflowArgs),
     Config(ConfigReferenceArgs),
     Version(VersionArgs),

@@ -29,6 +29,7 @@ pub(crate) fn run_limits(limits: &Limits) -> executor::Limits {
         attempts: limits.attempts.get(),
         steps_per_run: limits.steps_per_run.get(),
         journal_connections: limits.journal_connections,
+        waiting: limits.waiting.get(),
         handler: limits.handler,
         transaction: limits.transaction,
     }

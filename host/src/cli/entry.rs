@@ -11,7 +11,9 @@ use super::config::reference;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::ColorChoice;
-use super::{build, completions, deploy, help, inspect, log, migrate, new, output, reset, run, version, workflow};
+use super::{
+    build, completions, deploy, help, inspect, log, migrate, new, output, reset, retention, run, version, workflow,
+};
 
 /// Runs the command that the process was started with and returns how the process is to end.
 #[must_use]
@@ -75,6 +77,7 @@ async fn execute(command: Command) -> Result<Exit, Failure> {
         Command::New(args) => new::execute(&args),
         Command::Build(args) => build::execute(&args).await,
         Command::Reset(args) => reset::execute(&args).await,
+        Command::Retention(args) => retention::execute(&args).await,
         Command::Completions(args) => completions::execute(&args),
         Command::Config(args) => reference::execute(&args),
         Command::Version(args) => version::execute(&args),

@@ -13,7 +13,7 @@ use super::args::Arguments;
 /// The commands by what they are for.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Develop", &["new", "build", "inspect", "reset"]),
-    ("Run", &["migrate", "run", "deploy"]),
+    ("Run", &["migrate", "run", "deploy", "retention"]),
     ("Look", &["workflow", "config", "version", "completions"]),
 ];
 

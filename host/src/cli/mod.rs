@@ -25,6 +25,7 @@ mod open;
 mod output;
 mod progress;
 mod reset;
+mod retention;
 mod run;
 mod shutdown;
 mod table;

@@ -72,6 +72,12 @@ impl Opened {
         if !report.applied.is_empty() {
             tracing::info!("migrated the system tables: {report}");
         }
+        if report.is_foreign {
+            tracing::warn!(
+                "the tables of schema `dbos` belong to another role, and keep their settings\n  hint: have their owner run \
+                 `ALTER TABLE dbos.workflow_status SET (fillfactor = 70)`"
+            );
+        }
         Ok(())
     }
 

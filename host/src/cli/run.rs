@@ -21,9 +21,10 @@ use crate::admin::AdminServer;
 use crate::clock::Clock;
 use crate::executor::{Executor, PUT_OFF, Parts};
 use crate::recovery::{self, Keeper};
+use crate::retention::{self, Keep};
 use crate::sandbox::Sandbox;
 use crate::trigger::{RouteConflict, Routes, Server};
-use crate::workflow::Code;
+use crate::workflow::{AppName, Code};
 
 /// How long running calls may go on after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -131,6 +132,8 @@ struct Prepared {
     keeper: Keeper,
     server: Server,
     admin: Option<AdminServer>,
+    /// Which finished runs of the apps are kept.
+    keep: Vec<(AppName, Keep)>,
 }
 
 /// Everything that is to be done before requests are taken.
@@ -176,7 +179,9 @@ async fn prepare(
         .map_err(|error| Failure::to("serve HTTP").because(error).code(Code("cannot_listen")))?;
     let admin = admin(config, &executor).await?;
     tracing::info!("listening on http://{}", server.address());
-    Ok(Prepared { executor, keeper, server, admin })
+    let keep = config.apps.iter().map(|app| Ok((app.name()?.clone(), app.retention)));
+    let keep = keep.collect::<Result<_, Failure>>()?;
+    Ok(Prepared { executor, keeper, server, admin, keep })
 }
 
 /// The operator's door, unless it is turned off.
@@ -191,7 +196,7 @@ async fn admin(config: &Config, executor: &Arc<Executor>) -> Result<Option<Admin
 
 /// Serves, and does everything that a host does beside that, until a signal; then lets what runs come to an end.
 async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbox, shutdown: Shutdown) {
-    let Prepared { executor, keeper, server, admin } = prepared;
+    let Prepared { executor, keeper, server, admin, keep } = prepared;
     let (everything_ended, ended) = oneshot::channel();
     let keeping = tokio::spawn(keep_identity(Arc::clone(&executor), keeper, ended));
     let watching =
@@ -209,6 +214,7 @@ async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbo
         )),
         tokio::spawn(apps::follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
         tokio::spawn(opened.look_after()),
+        tokio::spawn(retention::keep(opened.database.clone(), keep)),
     ];
     let asked = shutdown.clone();
     let serving = tokio::spawn(server.serve(async move {

@@ -50,6 +50,7 @@ const HOST_MIGRATIONS: &[&str] = &[
     include_str!("schema/dbos_host_002.sql"),
     include_str!("schema/dbos_host_003.sql"),
     include_str!("schema/dbos_host_004.sql"),
+    include_str!("schema/dbos_host_005.sql"),
 ];
 
 /// What `migrate` did.
@@ -58,6 +59,8 @@ pub struct Report {
     /// The migrations that this process applied, in order. Empty when the database was up to date, or when others
     /// were quicker.
     pub applied: Vec<Step>,
+    /// The tables of schema `dbos` belong to another role, so their settings were left as they are.
+    pub is_foreign: bool,
 }
 
 impl fmt::Display for Report {
@@ -105,17 +108,25 @@ pub async fn migrate(client: &mut Client) -> Result<Report, MigrationError> {
     // Nothing to do is the rule. It is found without the lock, which someone may be holding for long. Every other
     // answer has to be found again under it: a version that is too old may be an SDK in the middle of its migrations.
     if matches!(check(client).await, Ok(Readiness::Ready)) {
-        return Ok(Report { applied });
+        return Ok(Report { applied, is_foreign: false });
     }
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match take_turn(client).await? {
             Turn::Applied(step) => applied.push(step),
-            Turn::NothingLeft => return Ok(Report { applied }),
+            Turn::NothingLeft => return Ok(Report { is_foreign: is_foreign(client).await?, applied }),
             Turn::Busy if Instant::now() >= deadline => return Err(MigrationError::Locked { waited: LOCK_TIMEOUT }),
             Turn::Busy => tokio::time::sleep(LOCK_POLL).await,
         }
     }
+}
+
+/// Whether another role owns the tables of schema `dbos`: an SDK may have made them.
+async fn is_foreign(client: &Client) -> Result<bool, MigrationError> {
+    let owner = "SELECT NOT pg_has_role(relowner, 'USAGE') FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+                  WHERE nspname = 'dbos' AND relname = 'workflow_status'";
+    let row = client.query_one(owner, &[]).await;
+    Ok(row.map_err(MigrationError::while_doing("look at the owner of the tables"))?.get(0))
 }
 
 /// How one turn ended.

@@ -83,7 +83,8 @@ impl NewRun {
     }
 
     /// The size of the stored arguments, in bytes.
-    pub(super) fn input_bytes(&self) -> usize {
+    #[must_use]
+    pub fn input_bytes(&self) -> usize {
         self.inputs.len()
     }
 }

@@ -9,17 +9,18 @@ use tokio::sync::watch;
 
 use super::Executor;
 use super::attempt::{AttemptEnd, Prepared, interrupted};
+use super::backlog::Waiting;
 use super::registry::{Driven, News};
 use super::wake::{PlaceInQueue, after};
 use crate::calls::{Fate, Unsettled, WaitFor, Withholding};
-use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, Load, NewRun, Outcome, until_answered};
+use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, Load, NewRun, Outcome, TakenRun, until_answered};
 use crate::failpoint;
 use crate::workflow::{AttemptBackoff, Code, Failure, Status};
 
 /// What the next attempt begins with.
 pub(super) enum Next {
     /// The first instance of a run that this process has just started: its attempt is counted with the start.
-    Fresh(Box<Prepared>),
+    Fresh(Box<Prepared>, Waiting),
     /// Any other: count the attempt, load the history. One that was parked gives up its place among the due when it has a
     /// slot.
     Load(Option<PlaceInQueue>),
@@ -46,16 +47,26 @@ enum NotPrepared {
 }
 
 impl Executor {
-    /// Drives a run that this process has started. Returns what is heard of it, if it is to be driven.
-    pub(super) fn drive_new(&self, new: &NewRun, start: Option<Withholding>) -> Option<watch::Receiver<News>> {
+    /// Drives a run that this process has started. Returns what is heard of it, if it is to be driven. Without a place to
+    /// wait in with its arguments, it waits as one that was taken over: with nothing but its claim.
+    pub(super) fn drive_new(
+        &self,
+        new: &NewRun,
+        start: Option<Withholding>,
+        waiting: Option<Waiting>,
+    ) -> Option<watch::Receiver<News>> {
         // A claim of an earlier incarnation must not displace the one that the run may have by now.
         if !new.claim().is_of(&self.identity().incarnation) {
             self.runs.doubt();
             return None;
         }
+        let Some(waiting) = waiting else {
+            self.drive_taken(&TakenRun { claim: new.claim().clone(), attempts: 1, sleeps_until: None });
+            return self.runs.follow(new.claim().run());
+        };
         let driven = self.runs.enter(new.claim())?;
         let news = self.runs.follow(new.claim().run());
-        self.drive(driven, Next::Fresh(Box::new(Prepared::fresh(new))), start);
+        self.drive(driven, Next::Fresh(Box::new(Prepared::fresh(new)), waiting), start);
         news
     }
 
@@ -79,7 +90,7 @@ impl Executor {
 
     async fn live(&self, mut driven: Driven, mut next: Next, start: Option<Withholding>) -> Leaves {
         let claim = driven.claim().clone();
-        if matches!(next, Next::Fresh(_)) {
+        if matches!(next, Next::Fresh(..)) {
             driven.counted(true);
         }
         loop {
@@ -89,7 +100,7 @@ impl Executor {
                 slot = self.slots.workflow() => slot,
             };
             let mut prepared = match std::mem::replace(&mut next, Next::Load(None)) {
-                Next::Fresh(prepared) => *prepared,
+                Next::Fresh(prepared, _waited) => *prepared,
                 Next::Load(place) => {
                     drop(place);
                     match self.prepare(&claim).await {

@@ -8,6 +8,7 @@
 mod ahead;
 mod app;
 mod attempt;
+mod backlog;
 mod communicator;
 mod control;
 mod difference;
@@ -43,6 +44,7 @@ use crate::database::{Claim, Database, Incarnation, Journal, Loader, TakenRun};
 use crate::recovery::Lease;
 use crate::sandbox::Sandbox;
 use crate::workflow::{AppName, WorkflowId};
+use backlog::Backlog;
 use elsewhere::Elsewhere;
 use registry::Registry;
 use slots::Slots;
@@ -63,6 +65,8 @@ pub struct Limits {
     pub attempts: u32,
     /// Recorded steps of a run.
     pub steps_per_run: u32,
+    /// Runs that were started and wait for their first instance.
+    pub waiting: u32,
     /// How long a handler may take.
     pub handler: Duration,
     /// How long one run of a transaction's body may take.
@@ -116,6 +120,7 @@ pub struct Executor {
     identity: RwLock<Identity>,
     apps: BTreeMap<AppName, Arc<App>>,
     slots: Slots,
+    backlog: Backlog,
     runs: Registry,
     /// Starts that are not written yet, by run.
     withheld: Mutex<HashMap<WorkflowId, Arc<Withheld>>>,
@@ -145,6 +150,7 @@ impl Executor {
             identity: RwLock::new(parts.identity),
             apps: parts.apps.into_iter().map(|app| (app.name().clone(), Arc::new(app))).collect(),
             slots: Slots::new(parts.slots),
+            backlog: Backlog::new(parts.limits.waiting),
             runs: Registry::default(),
             withheld: Mutex::default(),
             elsewhere: Elsewhere::default(),

@@ -61,7 +61,9 @@ impl Services for Executor {
             let ticket = executor.journal.append(Entry::Start(Box::new(child.clone()))).await?;
             let landed = ticket.durable().await?;
             if landed == Landed::Written {
-                executor.drive_new(&child, None);
+                let place = executor.backlog.try_enter();
+                let waiting = place.and_then(|place| executor.backlog.keep_arguments(place, child.input_bytes()));
+                executor.drive_new(&child, None, waiting);
             }
             Ok(landed)
         });
@@ -71,7 +73,8 @@ impl Services for Executor {
     fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<StartedRun, Failure>> {
         async move {
             let (name, arguments) = (request.name.clone(), request.arguments.clone());
-            match self.start_or_find(program, request).await {
+            let place = self.backlog.enter().await;
+            match self.start_or_find(program, request, place).await {
                 Ok(NewOrFound { new, existing, news }) => {
                     let id = new.claim().run().clone();
                     // A step that a handler calls gets its result as its own, so another call's result would be a lie. For

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::backlog::Place;
 use super::difference::{Difference, difference};
 use super::registry::News;
 use super::{App, Executor};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The start could not be written.
     #[error("{0}")]
     Refused(Failure),
+    /// As many runs wait for an instance as may. Nothing was written.
+    #[error("as many workflows wait for their turn as the host allows; nothing was started, try again")]
+    TooManyWaiting,
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,
@@ -63,11 +67,13 @@ impl Executor {
     /// arguments must be the same.
     ///
     /// # Errors
-    /// When the arguments do not fit, the id belongs to another call, or the host is shutting down. Nothing is written.
+    /// When the arguments do not fit, the id belongs to another call, too many wait, or the host is shutting down. Nothing is
+    /// written.
     pub async fn start_workflow(&self, app: &Arc<App>, request: StartRequest) -> Result<Started, StartError> {
         let program = app.program(&app.current());
         let (name, arguments) = (request.name.clone(), request.arguments.clone());
-        let NewOrFound { new, existing, news } = self.start_or_find(&program, request).await?;
+        let place = self.backlog.try_enter().ok_or(StartError::TooManyWaiting)?;
+        let NewOrFound { new, existing, news } = self.start_or_find(&program, request, place).await?;
         let id = new.claim().run().clone();
         match existing.and_then(|existing| difference(&existing, &name, &arguments)) {
             None => Ok(Started { id, news }),
@@ -76,18 +82,20 @@ impl Executor {
     }
 
     /// Starts a run, or finds the one that has its id. In a task of its own: a caller that goes away between the write
-    /// and the driving (a client that hangs up) must not leave a run that nobody drives.
+    /// and the driving (a client that hangs up) must not leave a run that nobody drives. It waits for its instance in `place`.
     pub(super) async fn start_or_find(
         &self,
         program: &Program,
         request: StartRequest,
+        place: Place,
     ) -> Result<NewOrFound, StartError> {
         let (executor, program) = (self.this(), program.clone());
         let started = tokio::spawn(async move {
             check_arguments(&program, &request).map_err(StartError::Unfit)?;
             let id = request.id.clone().unwrap_or_else(fresh_id);
+            let mut place = Some(place);
             loop {
-                if let Some(end) = executor.try_start(&program, &id, &request).await {
+                if let Some(end) = executor.try_start(&program, (&id, &request), place.take()).await {
                     return end;
                 }
                 tokio::time::sleep(BETWEEN_TRIES).await;
@@ -100,8 +108,8 @@ impl Executor {
     async fn try_start(
         &self,
         program: &Program,
-        id: &WorkflowId,
-        request: &StartRequest,
+        (id, request): (&WorkflowId, &StartRequest),
+        place: Option<Place>,
     ) -> Option<Result<NewOrFound, StartError>> {
         if self.is_stopping() {
             return Some(Err(StartError::ShuttingDown));
@@ -110,11 +118,13 @@ impl Executor {
         let mut new = self.prepare_run(program, id.clone(), &request.name, request.arguments.clone());
         new.trace = request.trace;
         failpoint::hit("start.prepared").await;
-        let withheld = if request.is_awaited { self.withhold(program, &new) } else { None };
+        let waiting = place.and_then(|place| self.backlog.keep_arguments(place, new.input_bytes()));
+        // One that is to wait without its arguments has to be written first.
+        let withheld = if request.is_awaited && waiting.is_some() { self.withhold(program, &new) } else { None };
         let (fate, news) = match withheld {
             Some(withheld) => {
                 failpoint::hit("start.withheld").await;
-                let news = self.drive_new(&new, Some(Withholding(Arc::clone(&withheld))));
+                let news = self.drive_new(&new, Some(Withholding(Arc::clone(&withheld))), waiting);
                 let fate = match tokio::time::timeout(self.put_off, withheld.fate()).await {
                     Ok(fate) => fate,
                     Err(_too_long) => {
@@ -132,7 +142,7 @@ impl Executor {
                     Err(closed) => Err(closed),
                 });
                 let is_written = fate == Fate::Landed(Landed::Written);
-                (fate, if is_written { self.drive_new(&new, None) } else { None })
+                (fate, if is_written { self.drive_new(&new, None, waiting) } else { None })
             }
         };
         match fate {

@@ -22,7 +22,7 @@ pub enum Move {
     TakeOver(String),
     /// Look for runs that this incarnation owns and nobody drives.
     AdoptOwn,
-    /// Forget executors that left nothing behind.
+    /// Forget executors that left nothing behind, and say which components are in use.
     Forget,
 }
 

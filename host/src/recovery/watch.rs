@@ -70,6 +70,9 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
             Move::AdoptOwn => adopt_own(executor, &identity).await?,
             Move::Forget => {
                 executor.database().forget_executors().await?;
+                let current: Vec<_> = executor.apps().map(|app| app.current()).collect();
+                let current: Vec<_> = current.iter().map(|component| component.digest()).collect();
+                executor.database().use_components(&current).await?;
                 state.last_forgot = Some(Instant::now());
             }
         }

@@ -24,7 +24,7 @@ const MAX_FIELD_BYTES: usize = 32 * 1024;
 const MAX_BODIES_KIB: u32 = 256 * 1024;
 
 /// How soon a client that was turned away may ask again, in seconds: requests end within milliseconds as a rule.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+pub(super) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// What the operator says about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::limits::RETRY_AFTER;
 use super::problem::Problem;
 use super::server::Shared;
 use super::{body, prefer, result};
@@ -170,9 +171,13 @@ fn not_started(error: StartError) -> Problem {
         StartError::Refused(failure) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code("not_started"), failure.message.clone())
         }
+        StartError::TooManyWaiting => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("too_many_waiting"), error.to_string())
+                .header(header::RETRY_AFTER, RETRY_AFTER)
+        }
         StartError::ShuttingDown => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("shutting_down"), error.to_string())
-                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+                .header(header::RETRY_AFTER, RETRY_AFTER)
         }
     }
 }
@@ -196,6 +201,8 @@ fn bad_arguments(error: &ArgumentsError) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {

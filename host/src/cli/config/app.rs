@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::load::DEFAULT_FILE;
+use super::retention;
 use super::types::{RoleName, Secret};
 use super::values::Values;
 use crate::calls::AllowList;
+use crate::retention::Keep;
 use crate::workflow::AppName;
 
 /// The configuration of an app.
@@ -26,6 +28,8 @@ pub(crate) struct App {
     pub(crate) sql_login: SqlLogin,
     /// Whom its communicators may talk to; nobody if empty.
     pub(crate) outbound: AllowList,
+    /// Which of its finished runs are kept.
+    pub(crate) retention: Keep,
     /// Whether it is one of `apps`.
     is_one_of_several: bool,
 }
@@ -119,6 +123,7 @@ impl App {
                 origins: values.list("outbound.allow", str::parse)?,
                 private: values.list("outbound.private", str::parse)?,
             },
+            retention: retention::read(values)?,
             is_one_of_several: false,
         })
     }

@@ -8,6 +8,7 @@
 
 use super::error::ConfigError;
 use super::limits::Limits;
+use super::retention;
 
 /// What a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +56,9 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// The numbers that it may have, for a limit.
+    /// What it may be set to, for a limit and what is like one.
     pub(crate) fn range(&self) -> Option<String> {
-        Limits::range_of(self.path)
+        Limits::range_of(self.path).or_else(|| retention::range_of(self.path).map(str::to_owned))
     }
 
     const fn new(path: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Self {
@@ -136,6 +137,8 @@ pub(crate) const KEYS: &[Key] = &[
         "networks that are not public and that names in `outbound.allow` may lead to: `10.0.0.0/8`",
     )
     .of_app(),
+    single("retention.age", "all are kept", "how long finished workflows are kept: `90 days`, `12h`").of_app(),
+    single("retention.count", "all are kept", "how many finished workflows are kept, the newest").of_app(),
     single("log.level", "info", "which log lines are shown: a level, or levels by part, like `info,sandbox=debug`")
         .overridden("--log", "DBOS_LOG"),
     single("log.format", "text", "`text`: log lines for people; `json`: for programs")
@@ -145,6 +148,7 @@ pub(crate) const KEYS: &[Key] = &[
     single("limits.workflows", "64", "workflow instances at once"),
     single("limits.steps", "64", "step instances at once"),
     single("limits.handlers", "64", "handler instances at once"),
+    single("limits.waiting", "10000", "started workflows that wait for an instance; what is more gets `503`"),
     single("limits.requests", "1024", "HTTP requests that are answered or wait at once; what is more gets `503`"),
     single("limits.connections", "2048", "HTTP connections at once; what is more waits"),
     single("limits.body_kib", "16384", "the body of an HTTP request, in kibibytes"),

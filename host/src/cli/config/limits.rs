@@ -36,6 +36,10 @@ const STEPS: Limit = Limit { key: "limits.steps", default: 64, range: 1..=4000 }
 /// As [`WORKFLOWS`].
 const HANDLERS: Limit = Limit { key: "limits.handlers", default: 64, range: 1..=4000 };
 
+/// Each holds some kibibytes and its arguments. A host that ends a thousand workflows in a second has done with ten thousand
+/// after ten; who comes behind more does better to ask another host, or later.
+const WAITING: Limit = Limit { key: "limits.waiting", default: 10_000, range: 1..=1_000_000 };
+
 /// A request that waits for a workflow costs some kibibytes. A thousand clients are more than one host has workflow
 /// instances for, and a million would be its end.
 const REQUESTS: Limit = Limit { key: "limits.requests", default: 1024, range: 1..=1_000_000 };
@@ -94,6 +98,8 @@ pub(crate) struct Limits {
     pub(crate) steps: NonZeroU32,
     /// Handler instances at once.
     pub(crate) handlers: NonZeroU32,
+    /// Started runs that wait for their first instance.
+    pub(crate) waiting: NonZeroU32,
     /// What clients of HTTP may make the host hold.
     pub(crate) http: HttpLimits,
     /// Attempts of a run without a new record before it is given up.
@@ -122,6 +128,7 @@ impl Default for Limits {
             workflows: count(&WORKFLOWS),
             steps: count(&STEPS),
             handlers: count(&HANDLERS),
+            waiting: count(&WAITING),
             http: HttpLimits {
                 requests: REQUESTS.default,
                 connections: CONNECTIONS.default,
@@ -148,6 +155,7 @@ impl Limits {
         WORKFLOWS,
         STEPS,
         HANDLERS,
+        WAITING,
         REQUESTS,
         CONNECTIONS,
         BODY_KIB,
@@ -177,6 +185,7 @@ impl Limits {
             workflows: WORKFLOWS.read(values)?,
             steps: STEPS.read(values)?,
             handlers: HANDLERS.read(values)?,
+            waiting: WAITING.read(values)?,
             http: HttpLimits {
                 requests: REQUESTS.read(values)?.get(),
                 connections: CONNECTIONS.read(values)?.get(),

@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod load;
 pub(crate) mod reference;
+pub(crate) mod retention;
 mod settings;
 mod substitute;
 mod tree;
