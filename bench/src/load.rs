@@ -22,11 +22,11 @@ const MOST_BYTES: usize = 64 * 1024;
 /// How much of an answer that was not expected is shown.
 const SHOWN: usize = 300;
 
-/// When a load is over.
+/// How long a load lasts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Until {
-    /// After this time, and a tenth of it as warm-up.
-    Time(Duration),
+    /// After a warm-up, which is not counted, and the time that is.
+    Time { warm_up: Duration, time: Duration },
     /// After so many answers; without a warm-up.
     Answers(usize),
 }
@@ -71,6 +71,11 @@ pub(crate) struct Done {
 }
 
 impl Done {
+    /// The median latency, and the one that 99 of 100 stay below, in milliseconds.
+    pub(crate) fn p50_and_p99(&self) -> (f64, f64) {
+        (self.percentile_ms(50), self.percentile_ms(99))
+    }
+
     /// The latency that so many of a hundred stay below, in milliseconds.
     pub(crate) fn percentile_ms(&self, percent: usize) -> f64 {
         let at = (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));
@@ -93,13 +98,15 @@ async fn all_clients(address: &str, question: &Question, clients: usize, until: 
     let connections = try_join_all((0..clients).map(|_| Connection::to(address))).await?;
     let begun = Instant::now();
     let plan = match until {
-        Until::Time(time) => Plan { from: begun + time / 10, until: Some(begun + time + time / 10), left: None },
+        Until::Time { warm_up, time } => {
+            Plan { from: begun + warm_up, until: Some(begun + warm_up + time), left: None }
+        }
         Until::Answers(count) => Plan { from: begun, until: None, left: Some(Arc::new(AtomicUsize::new(count))) },
     };
     let clients = connections.into_iter().map(|connection| client(connection, question, &plan));
     let clients = try_join_all(clients).await?;
     let window = match until {
-        Until::Time(time) => time,
+        Until::Time { time, .. } => time,
         Until::Answers(_) => begun.elapsed(),
     };
     let answers = clients.iter().map(|client| client.answers).sum();
@@ -127,8 +134,10 @@ impl Plan {
         in_time && self.left.as_ref().is_none_or(take_one)
     }
 
-    fn counts(&self, asked: Instant, answered: Instant) -> bool {
-        asked >= self.from && self.until.is_none_or(|until| answered < until)
+    /// An answer counts by when it comes, not by when it was asked for: what lies across the beginning of the time makes
+    /// up for what lies across its end, or slow answers would be counted as fewer than there are.
+    fn counts(&self, answered: Instant) -> bool {
+        answered >= self.from && self.until.is_none_or(|until| answered < until)
     }
 }
 
@@ -147,7 +156,7 @@ async fn client(mut connection: Connection, question: &Question, plan: &Plan) ->
         connection.ask(question).await?;
         let answered = Instant::now();
         client.answers += 1;
-        if plan.counts(asked, answered) {
+        if plan.counts(answered) {
             client.latencies.push(answered - asked);
         }
     }
@@ -257,8 +266,13 @@ mod tests {
         let now = Instant::now();
         let plan = Plan { from: now, until: None, left: Some(Arc::new(AtomicUsize::new(2))) };
         assert_eq!([(); 4].map(|()| plan.may_ask(now)), [true, true, false, false]);
-        let timed = Plan { from: now, until: Some(now + Duration::from_secs(1)), left: None };
-        assert!(timed.may_ask(now) && !timed.may_ask(now + Duration::from_secs(1)));
-        assert!(!timed.counts(now, now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn an_answer_counts_when_it_comes_in_the_time() {
+        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let plan = Plan { from: at(10), until: Some(at(20)), left: None };
+        assert_eq!([5, 15, 25].map(|seconds| plan.counts(at(seconds))), [false, true, false]);
+        assert_eq!([5, 15, 25].map(|seconds| plan.may_ask(at(seconds))), [true, true, false]);
     }
 }

@@ -37,6 +37,12 @@ impl Clock {
         Self { host, postmaster, at: Instant::now(), begun: Sums::now(host, postmaster) }
     }
 
+    /// The same for a host that was started since: all of its time counts.
+    pub(crate) fn of_new(mut self, host: Option<u32>) -> Self {
+        self.host = host;
+        self
+    }
+
     /// What was taken since.
     pub(crate) fn stop(&self) -> Taken {
         let (now, begun) = (Sums::now(self.host, self.postmaster), &self.begun);

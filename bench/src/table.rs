@@ -18,9 +18,18 @@ pub(crate) enum Bar {
     None,
 }
 
+/// The part of the table that a figure stands in, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Limits,
+    Host,
+    Peer,
+}
+
 /// One measurement.
 #[derive(Debug)]
 pub(crate) struct Figure {
+    part: Part,
     name: String,
     load: &'static str,
     unit: &'static str,
@@ -29,12 +38,29 @@ pub(crate) struct Figure {
     limit: Option<(f64, &'static str)>,
     bar: Bar,
     processor: Option<Taken>,
+    latencies: Option<(f64, f64)>,
 }
 
 impl Figure {
     /// A figure of which nothing more is known yet than what it is.
     pub(crate) fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), load: "–", unit, value, limit: None, bar: Bar::None, processor: None }
+        Self {
+            part: Part::Host,
+            name: name.into(),
+            load: "–",
+            unit,
+            value,
+            limit: None,
+            bar: Bar::None,
+            processor: None,
+            latencies: None,
+        }
+    }
+
+    /// Where it stands, if not among the figures of the host.
+    pub(crate) fn of(mut self, part: Part) -> Self {
+        self.part = part;
+        self
     }
 
     /// How the load came.
@@ -60,10 +86,17 @@ impl Figure {
         self.processor = Some(taken);
         self
     }
+
+    /// The latencies behind it: their median and the 99th percentile, in milliseconds.
+    pub(crate) fn latencies(mut self, latencies: (f64, f64)) -> Self {
+        self.latencies = Some(latencies);
+        self
+    }
 }
 
 #[derive(Debug)]
 struct Row {
+    part: Part,
     name: String,
     load: &'static str,
     unit: &'static str,
@@ -72,6 +105,7 @@ struct Row {
     compared_with: Option<&'static str>,
     bar: Bar,
     processor: Vec<Taken>,
+    latencies: Vec<(f64, f64)>,
 }
 
 /// The table.
@@ -79,14 +113,14 @@ struct Row {
 pub(crate) struct Table(Vec<Row>);
 
 const HEAD: &str = "\
-| figure | load | median | least | most | unit | ratio | to | bar | processors busy: host, database, generator, others |
-|---|---|--:|--:|--:|---|--:|---|---|---|
+| figure | load | median | least | most | unit | ratio | to | bar | p50, p99 in ms | processors busy: host, database, generator, others |
+|---|---|--:|--:|--:|---|--:|---|---|---|---|
 ";
 
 impl Table {
     /// Adds a limit of the database.
     pub(crate) fn limit(&mut self, name: &'static str, unit: &'static str, value: f64) {
-        self.add(Figure::new(name, value, unit).over("pgbench"));
+        self.add(Figure::new(name, value, unit).of(Part::Limits).over("pgbench"));
     }
 
     /// Adds a measurement to the row of its name.
@@ -94,6 +128,7 @@ impl Table {
         eprintln!("  {}: {} {}", figure.name, shown(figure.value), figure.unit);
         let at = self.0.iter().position(|row| row.name == figure.name).unwrap_or_else(|| {
             self.0.push(Row {
+                part: figure.part,
                 name: figure.name,
                 load: figure.load,
                 unit: figure.unit,
@@ -102,6 +137,7 @@ impl Table {
                 compared_with: figure.limit.map(|(_, name)| name),
                 bar: figure.bar,
                 processor: Vec::new(),
+                latencies: Vec::new(),
             });
             self.0.len() - 1
         });
@@ -109,6 +145,7 @@ impl Table {
         row.values.push(figure.value);
         row.ratios.extend(figure.limit.map(|(limit, _)| figure.value / limit));
         row.processor.extend(figure.processor);
+        row.latencies.extend(figure.latencies);
     }
 
     /// What was measured last for a row. `None`: there is no such row.
@@ -123,12 +160,18 @@ impl Table {
 
     /// The table as people read it.
     pub(crate) fn to_markdown(&self) -> String {
-        self.0.iter().map(Row::to_markdown).fold(HEAD.to_owned(), |text, row| text + &row)
+        self.in_order().map(Row::to_markdown).fold(HEAD.to_owned(), |text, row| text + &row)
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = &Row> {
+        let mut rows: Vec<&Row> = self.0.iter().collect();
+        rows.sort_by_key(|row| row.part);
+        rows.into_iter()
     }
 
     /// The rows for programs.
     pub(crate) fn to_json(&self) -> Value {
-        self.0.iter().map(Row::to_json).collect()
+        self.in_order().map(Row::to_json).collect()
     }
 
     /// The names of the rows whose bar is missed.
@@ -151,8 +194,10 @@ impl Row {
         };
         let processor =
             self.cores().map_or_else(String::new, |cores| cores.map(|part| format!("{part:.2}")).join(", "));
+        let latencies =
+            self.p50_and_p99().map_or_else(String::new, |(p50, p99)| format!("{}, {}", shown(p50), shown(p99)));
         format!(
-            "| {} | {} | {} | {} | {} | {} | {ratio} | {} | {bar} | {processor} |\n",
+            "| {} | {} | {} | {} | {} | {} | {ratio} | {} | {bar} | {latencies} | {processor} |\n",
             self.name,
             self.load,
             shown(median(&self.values)),
@@ -168,6 +213,12 @@ impl Row {
     }
 
     /// The medians of the rounds.
+    fn p50_and_p99(&self) -> Option<(f64, f64)> {
+        let of = |part: fn(&(f64, f64)) -> f64| median(&self.latencies.iter().map(part).collect::<Vec<_>>());
+        (!self.latencies.is_empty()).then(|| (of(|both| both.0), of(|both| both.1)))
+    }
+
+    /// The same.
     fn cores(&self) -> Option<[f64; 4]> {
         let part = |at: usize| median(&self.processor.iter().map(|taken| taken.cores()[at]).collect::<Vec<_>>());
         (!self.processor.is_empty()).then(|| [0, 1, 2, 3].map(part))
@@ -198,7 +249,7 @@ impl Row {
         json!({
             "figure": self.name, "load": self.load, "unit": self.unit, "values": self.values,
             "median": median(&self.values), "ratio": self.ratio(), "ratio_to": self.compared_with,
-            "holds": self.holds(), "processors_busy": processor,
+            "holds": self.holds(), "p50_and_p99_ms": self.p50_and_p99(), "processors_busy": processor,
         })
     }
 }
@@ -236,7 +287,7 @@ mod tests {
             table.add(Figure::new("W1", value, "/s").over("HTTP").against("pgbench", limit).bar(Bar::AtLeast(0.3)));
         }
         let text = table.0[0].to_markdown();
-        assert_eq!(text, "| W1 | HTTP | 40.0 | 10.0 | 300 | /s | 0.30 | pgbench | ≥ 0.3 × holds |  |\n");
+        assert_eq!(text, "| W1 | HTTP | 40.0 | 10.0 | 300 | /s | 0.30 | pgbench | ≥ 0.3 × holds |  |  |\n");
         assert_eq!(table.median("W1"), Some(40.0));
         assert!(table.missed().is_empty() && table.median("W2").is_none());
     }
@@ -260,8 +311,18 @@ mod tests {
     fn processors_are_the_parties_time_in_the_time_that_went_by() {
         let mut table = Table::default();
         let taken = Taken { host: 2.0, database: 3.0, generator: 1.0, others: 0.0, wall: 4.0 };
-        table.add(Figure::new("W1", 1.0, "/s").took(taken));
-        assert!(table.to_markdown().contains("| 0.50, 0.75, 0.25, 0.00 |"));
+        table.add(Figure::new("W1", 1.0, "/s").took(taken).latencies((1.0, 12.34)));
+        assert!(table.to_markdown().contains("| 1.00, 12.3 | 0.50, 0.75, 0.25, 0.00 |"));
+    }
+
+    #[test]
+    fn limits_come_first_and_the_peer_last() {
+        let mut table = Table::default();
+        table.add(Figure::new("peer", 1.0, "/s").of(Part::Peer));
+        table.add(Figure::new("host", 1.0, "/s"));
+        table.limit("limit", "/s", 1.0);
+        let names: Vec<_> = table.in_order().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["limit", "host", "peer"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::server::Server;
 const MOST: usize = 1_024;
 
 /// A point is one of many; the line shows what a single one gets wrong.
-const TIME: Until = Until::Time(Duration::from_millis(1_500));
+const TIME: Until = Until::Time { warm_up: Duration::from_millis(500), time: Duration::from_secs(2) };
 
 /// The series of the picture.
 pub(crate) const SERIES: [&str; 2] = ["W1, one communicator", "WT, one transaction"];

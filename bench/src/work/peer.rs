@@ -4,6 +4,7 @@
 //! run it and says where it is; where that is not possible, the comparison is left out, and the results say so.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use dbos_host_tests::{Database, programs};
@@ -11,18 +12,21 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::Measured;
-use super::rates::{GREETING, IN_FLIGHT, TIME};
-use crate::load::{Done, Question, closed_loop};
+use super::rates::{GREETING, IN_FLIGHT};
+use crate::load::{Done, Question, Until, closed_loop};
 use crate::options::{Options, Topic};
 use crate::place::{W1, W10, WT, Workload, generator_was_idle_at_times};
 use crate::processor::Taken;
 use crate::server::Server;
-use crate::table::{Figure, Table};
+use crate::table::{Figure, Part, Table};
 
 /// How it is called in the table.
 pub(super) const NAME: &str = "DBOS Python 3.4.0";
 
 const PROGRAM: &str = "bench/peers/dbos_python.py";
+
+/// Ten steps of 64 workflows take it some seconds: before those are over, nothing has come to a steady pace.
+const TIME: Until = Until::Time { warm_up: Duration::from_secs(3), time: Duration::from_secs(5) };
 
 /// Says where the Python is.
 const VARIABLE: &str = "DBOS_BENCH_PEER";
@@ -56,14 +60,14 @@ pub(super) async fn measure(server: &Server, options: &Options, measured: &mut M
         peer.add(&mut measured.table, workload.workflow, &done, taken);
         if workload.steps > 1 {
             let name = format!("{NAME}: steps of {}, 64 in flight", workload.workflow);
-            measured.table.add(Figure::new(name, done.rate * steps, "/s").over("HTTP"));
+            measured.table.add(Figure::new(name, done.rate * steps, "/s").of(Part::Peer).over("HTTP"));
         }
     }
     let (one, _) = peer.runs(W1, &W1.question(), 1).await?;
     let (ten, taken) = peer.runs(W10, &W10.question(), 1).await?;
     let step = (ten.percentile_ms(50) - one.percentile_ms(50)) / 9.0;
     let figure = Figure::new(format!("{NAME}: one recorded step, one in flight"), step, "ms");
-    measured.table.add(figure.over("HTTP, a ninth of W10 less W1").took(taken));
+    measured.table.add(figure.of(Part::Peer).over("HTTP, a ninth of W10 less W1").took(taken));
     let (done, taken) = peer.runs(WT, &Question::get("/greeting/Mike", GREETING), IN_FLIGHT).await?;
     peer.add(&mut measured.table, "greeting", &done, taken);
     Ok(())
@@ -100,8 +104,7 @@ impl Peer<'_> {
     }
 
     fn add(&self, table: &mut Table, workload: &str, done: &Done, taken: Taken) {
-        table.add(Figure::new(row(workload), done.rate, "/s").over("HTTP").took(taken));
-        let p99 = done.percentile_ms(99);
-        table.add(Figure::new(format!("{}: p99", row(workload)), p99, "ms").over("HTTP"));
+        let figure = Figure::new(row(workload), done.rate, "/s").of(Part::Peer);
+        table.add(figure.over("HTTP").took(taken).latencies(done.p50_and_p99()));
     }
 }

@@ -15,7 +15,7 @@ use crate::server::Server;
 use crate::table::{Bar, Figure, Table};
 
 /// How long a load lasts.
-pub(super) const TIME: Until = Until::Time(Duration::from_secs(4));
+pub(super) const TIME: Until = Until::Time { warm_up: Duration::from_millis(500), time: Duration::from_secs(4) };
 
 /// Clients of the loads that measure throughput.
 pub(super) const IN_FLIGHT: usize = 64;
@@ -88,29 +88,22 @@ impl Rates<'_> {
         let (of_limit, (done, taken)) = self.limits.around(limit, self.table, load).await?;
         let steps = f64::from(u32::try_from(workload.steps)?);
         let figure = Figure::new(name, done.rate * steps, "/s").over(HTTP);
-        self.table.add(figure.against(limit.name(), of_limit).bar(bar).took(taken));
-        self.percentiles(name, &[50, 99], |percent| done.percentile_ms(percent));
+        self.table.add(figure.against(limit.name(), of_limit).bar(bar).took(taken).latencies(done.p50_and_p99()));
         self.against_peer(workload.workflow, done.rate);
         Ok(())
     }
 
     /// How much faster it is than the same workload on the peer, in this round.
     fn against_peer(&mut self, workload: &str, rate: f64) {
-        // The issue has bars for two; the others are told.
-        let bar = match workload {
-            "one_step" => Bar::AtLeast(40.0),
-            "greeting" => Bar::AtLeast(30.0),
-            _ => Bar::None,
+        let (name, bar) = match workload {
+            "one_step" => ("W1", Bar::AtLeast(40.0)),
+            "ten_steps" => ("W10, in workflows", Bar::None),
+            "one_row" => ("WT", Bar::None),
+            _ => ("GET /greeting/{name}", Bar::AtLeast(30.0)),
         };
         let Some(peer) = self.table.last(&super::peer::row(workload)) else { return };
-        let figure = Figure::new(format!("{workload}, against {PEER}"), rate, "/s").over(HTTP);
+        let figure = Figure::new(format!("{name}, against {PEER}"), rate, "/s").over(HTTP);
         self.table.add(figure.against(PEER, peer).bar(bar));
-    }
-
-    fn percentiles(&mut self, name: &str, percents: &[usize], value: impl Fn(usize) -> f64) {
-        for &percent in percents {
-            self.table.add(Figure::new(format!("{name}: p{percent}"), value(percent), "ms").over(HTTP));
-        }
     }
 
     /// What one more recorded step costs a run that has the host for itself: nine steps lie between W1 and W10.
@@ -132,7 +125,7 @@ impl Rates<'_> {
     async fn hello(&mut self) -> Result<()> {
         let (done, taken) = self.serving.load(&Question::get("/hello", "hello"), HELLO_CLIENTS, TIME).await?;
         let name = "GET /hello: a handler that touches nothing, 16 in flight";
-        self.table.add(Figure::new(name, done.rate, "/s").over(HTTP).took(taken));
+        self.table.add(Figure::new(name, done.rate, "/s").over(HTTP).took(taken).latencies(done.p50_and_p99()));
         let answers = f64::from(u32::try_from(done.answers)?);
         let figure =
             Figure::new("GET /hello: answers for a second of the host's processor", answers / taken.host, "/s");
@@ -144,8 +137,7 @@ impl Rates<'_> {
         let question = Question::get("/greeting/Mike", GREETING);
         let (done, taken) = self.serving.runs(WT, &question, IN_FLIGHT, TIME).await?;
         let name = "GET /greeting/{name}: a handler that awaits WT, 64 in flight";
-        self.table.add(Figure::new(name, done.rate, "/s").over(HTTP).took(taken));
-        self.percentiles(name, &[50, 99], |percent| done.percentile_ms(percent));
+        self.table.add(Figure::new(name, done.rate, "/s").over(HTTP).took(taken).latencies(done.p50_and_p99()));
         self.against_peer("greeting", done.rate);
         Ok(())
     }

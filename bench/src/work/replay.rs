@@ -25,8 +25,8 @@ const BAR: u32 = LENGTHS[2];
 const LONG: u32 = LENGTHS[4];
 
 /// The series of the picture.
-pub(crate) const IN_ALL: &str = "start of the process to the outcome";
-pub(crate) const REPLAYED: &str = "of it, the instance that replays";
+pub(crate) const IN_ALL: &str = "from restart to outcome";
+pub(crate) const REPLAYED: &str = "of it: the replay";
 
 /// The run that is measured.
 const RUN: &str = "long";

@@ -37,7 +37,11 @@ pub(super) async fn measure(server: &Server, options: &Options, table: &mut Tabl
         }
     }
     if options.wants(Topic::Memory) {
-        memory(server, table).await?;
+        let name = "1,000 runs in flight, each with a step whose request is not answered yet: resident each";
+        memory(server, IN_FLIGHT, name, Bar::FigureAtMost(64.0), table).await?;
+        // What an instance of a workflow costs by itself.
+        let name = "1,000 runs in flight, all but one waiting for the slot of a step: resident each";
+        memory(server, 1, name, Bar::None, table).await?;
     }
     Ok(())
 }
@@ -72,8 +76,8 @@ async fn sleepers(server: &Server, idle: f64, table: &mut Table) -> Result<()> {
     let owner: String = place.database.query(sql, &[]).await[0].get(0);
 
     let begun = Instant::now();
-    let clock = server.clock(None);
     let mut host = place.builder.launch();
+    let clock = server.clock(None).of_new(host.process_id());
     ensure!(host.listens().await, "start a host with sleeping runs: it ended");
     let reply = Request::get(host.admin_url("/readyz")).send().await.context("ask whether a host is ready")?;
     ensure!(reply.status == 200, "be ready: {reply:?}");
@@ -100,10 +104,11 @@ async fn sleepers(server: &Server, idle: f64, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Runs that each wait for an answer of a slow server: their instance, the instance of their step, its request.
-async fn memory(server: &Server, table: &mut Table) -> Result<()> {
+/// Runs that each wait for an answer of a slow server, as far as there are slots for `steps` of them: their instance, the
+/// instance of their step, its request.
+async fn memory(server: &Server, steps: u32, name: &str, bar: Bar, table: &mut Table) -> Result<()> {
     let (outside, gate) = Outside::held(Answer::Reply(200, "1".into())).await;
-    let mut place = Place::new(server, &format!("limits:\n  workflows: {IN_FLIGHT}\n  steps: {IN_FLIGHT}")).await;
+    let mut place = Place::new(server, &format!("limits:\n  workflows: {IN_FLIGHT}\n  steps: {steps}")).await;
     place.builder = place.builder.clone().guest_env("OUTSIDE_URL", &outside.url()).allow(&outside.url());
     let (serving, _) = place.start().await?;
     serving.runs(W1, &W1.question(), 1, Until::Answers(10)).await?;
@@ -112,8 +117,8 @@ async fn memory(server: &Server, table: &mut Table) -> Result<()> {
     for run in 0..IN_FLIGHT {
         serving.host.start_workflow("slow", &format!("slow-{run}"), &json!({})).await;
     }
-    let all = usize::try_from(IN_FLIGHT)?;
-    until("all runs wait for their answers", async || outside.received().len() == all).await?;
+    let all = usize::try_from(steps)?;
+    until("all steps wait for their answers", async || outside.received().len() == all).await?;
     serving.quiet().await?;
     let with_all = resident(serving.process()?)?;
     gate.open();
@@ -121,7 +126,6 @@ async fn memory(server: &Server, table: &mut Table) -> Result<()> {
     until("all runs end", async || place.count(ended).await == i64::from(IN_FLIGHT)).await?;
 
     let each = (with_all - before) / f64::from(IN_FLIGHT) / 1024.0;
-    let name = "1,000 runs in flight, each with a request to a slow server: resident each";
-    table.add(Figure::new(name, each, "KiB").bar(Bar::FigureAtMost(64.0)));
+    table.add(Figure::new(name, each, "KiB").bar(bar));
     Ok(())
 }
