@@ -20,10 +20,12 @@ from fastapi.responses import PlainTextResponse
 
 # As many as the bench has in flight.
 THREADS = 64
+# As many connections as DBOS has by itself for its own tables.
+POOL = 20
 
 url = sys.argv[1]
-DBOS(config={"name": "peer", "system_database_url": url, "log_level": "ERROR", "sys_db_pool_size": 20})
-source = SQLAlchemyDatasource.create(url.replace("postgresql://", "postgresql+psycopg://"))
+DBOS(config={"name": "peer", "system_database_url": url, "log_level": "ERROR"})
+source = SQLAlchemyDatasource.create(url.replace("postgresql://", "postgresql+psycopg://"), engine_kwargs={"pool_size": POOL})
 app = FastAPI()
 
 

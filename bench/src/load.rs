@@ -111,6 +111,9 @@ async fn all_clients(address: &str, question: &Question, clients: usize, until: 
     };
     let answers = clients.iter().map(|client| client.answers).sum();
     let mut latencies: Vec<Duration> = clients.into_iter().flat_map(|client| client.latencies).collect();
+    if latencies.is_empty() {
+        bail!("get an answer in the {window:?} of a load: none came");
+    }
     latencies.sort_unstable();
     #[expect(clippy::cast_precision_loss, reason = "no load has 2^52 answers")]
     let rate = latencies.len() as f64 / window.as_secs_f64();

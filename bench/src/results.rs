@@ -19,6 +19,9 @@ use crate::server::Server;
 use crate::table::median;
 use crate::work::{Measured, SERIES_OF_HISTORY, SERIES_OF_THROUGHPUT};
 
+/// Beside the results.
+const ANSWERS: &str = "ANSWERS.md";
+
 /// The marks below the pictures.
 const CONCURRENCIES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 const LENGTHS: [f64; 4] = [100.0, 1_000.0, 10_000.0, 50_000.0];
@@ -88,8 +91,14 @@ fn write_down(folder: &Path, options: &Options, server: &Server, measured: &Meas
         fs::write(&file, svg).with_context(|| format!("write `{}`", file.display()))?;
         shown += &format!("\n![{}](pictures/{name}.svg)\n", picture.title);
     }
+    // Profiles are written by people, and must not be lost when the bench writes its results again.
+    let answers = if folder.join(ANSWERS).exists() {
+        format!("\nWhat bounds the bars that are missed, and what was tried: [{ANSWERS}]({ANSWERS}).\n")
+    } else {
+        String::new()
+    };
     let results = format!(
-        "# Results\n\nWritten by the bench itself. {HOW_TO_READ}\n{}{shown}",
+        "# Results\n\nWritten by the bench itself. {HOW_TO_READ}\n{}{answers}{shown}",
         text(options, server, measured, machine)
     );
     let file = folder.join("RESULTS.md");

@@ -34,9 +34,9 @@ fn environment(project: &Project, environment: &Path, more: &[&str]) -> Result<P
     let _lock = project.lock("python")?;
     let python = environment.join("bin/python");
     // Written last: an environment cannot be built elsewhere and renamed, its programs have its path in them. It names
-    // the Python that it was made for, because an environment does not outlive an update of that.
+    // what it was made of, because an environment does not outlive an update of its Python.
     let complete = environment.join("complete");
-    let version = system_python()?;
+    let version = system_python()? + &more.join(" ");
     if fs::read_to_string(&complete).is_ok_and(|made_for| made_for == version) {
         return Ok(python);
     }
