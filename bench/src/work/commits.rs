@@ -26,7 +26,7 @@ pub(super) async fn measure(server: &Server, table: &mut Table) -> Result<()> {
         commits.push(f64::from(u32::try_from(count)?));
     }
     let slope = (commits[1] - commits[0]) / f64::from(MANY - FEW);
-    let figure = Figure::new("WT: durable commits for each workflow, between 2,000 and 12,000", slope, "");
+    let figure = Figure::new("WT: durable commits for each workflow, between 2,000 and 12,000", slope, "each");
     table.add(figure.over("HTTP").bar(Bar::FigureAtMost(1.05)));
     Ok(())
 }

@@ -43,6 +43,6 @@ pub(super) async fn measure(server: &Server, limits: &mut Limits, table: &mut Ta
         ratios.push(done.rate / limit);
     }
     let name = "growth: W1 with 1,000,000 finished runs, as a part of that with 10,000";
-    table.add(Figure::new(name, ratios[1] / ratios[0], "").bar(Bar::FigureAtLeast(0.8)));
+    table.add(Figure::new(name, ratios[1] / ratios[0], "×").bar(Bar::FigureAtLeast(0.8)));
     Ok(())
 }
