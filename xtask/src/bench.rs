@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use crate::project::Project;
-use crate::{guests, postgres, shell};
+use crate::{guests, postgres, python, shell};
 
 /// Builds what is measured and what measures, and runs it with `arguments`.
 pub(crate) fn run(project: &Project, arguments: &[&str]) -> Result<()> {
@@ -15,7 +15,16 @@ pub(crate) fn run(project: &Project, arguments: &[&str]) -> Result<()> {
     let mut build = project.cargo("build");
     shell::run(build.args(["--release", "--package", "dbos-host", "--package", "dbos-host-bench"]))?;
     let programs = project.target.join("release");
+    // Without a registry of packages the host can be measured all the same, and the results say what is missing.
+    let peer = python::with_server(project).unwrap_or_else(|error| {
+        shell::say(&format!("nothing will be compared with DBOS Python: failed to {error:#}"));
+        std::path::PathBuf::new()
+    });
     let mut bench = std::process::Command::new(programs.join("dbos-host-bench"));
-    bench.args(arguments).env("DBOS_HOST_BIN", programs.join("dbos-host")).env("DBOS_HOST_GUESTS", guests);
+    bench
+        .args(arguments)
+        .env("DBOS_HOST_BIN", programs.join("dbos-host"))
+        .env("DBOS_HOST_GUESTS", guests)
+        .env("DBOS_BENCH_PEER", peer);
     shell::run(&mut bench)
 }

@@ -37,7 +37,7 @@ usage: cargo xtask COMMAND
   fuzz [TARGET …] [--seconds N]
                        gives made-up bytes to what reads bytes from outside, N seconds for each target (60)
   bench [-- ARGUMENTS] measures what the host costs, as ratios to what the database can do; ARGUMENTS are workloads (W1),
-                       `--rounds N` and `--json`
+                       `--rounds N`, `--json`, `--long` for what takes many minutes, and `--write` for bench/RESULTS.md
   guests               builds every guest program and prints where the components are
   guest-toolchain [--debian]
                        makes sure that guests can be built; with --debian from Debian's packages even where rustup

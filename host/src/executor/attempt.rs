@@ -150,7 +150,7 @@ impl Executor {
         let log = log.showing_replayed(self.show_replayed_logs);
         let time = WorkflowTime::starting_at(prepared.started_at);
         let seed = self.seed(claim.run());
-        let begun = Instant::now();
+        let (records, begun) = (prepared.records.len(), Instant::now());
         let name = prepared.name.clone();
         let ahead_at = app.habits().last_transaction(component.digest(), &name).filter(|_| prepared.may_run_ahead);
         let course = Course { start: prepared.start, ahead_at };
@@ -158,6 +158,8 @@ impl Executor {
         let guest = Guest::deterministic(gate, log, time, seed);
         let instance = Instance::new(component, guest, ());
         let (mut instance, end) = instance.run_workflow(prepared.name, arguments).await;
+        let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
+        tracing::debug!(workflow = %claim.run(), records, milliseconds, "an instance has ended");
         let outcome = match end {
             GuestEnd::Returned(Ok(json)) => match check_result(&json) {
                 Ok(()) => FinalOutcome::Success(json),

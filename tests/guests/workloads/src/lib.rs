@@ -37,14 +37,25 @@ fn one_row() -> Result<u64> {
     insert("Mike")
 }
 
-/// Steps, a sleep, and one more step.
+/// Steps, a sleep, and one more step. All steps are the same call, so that the record of one can be copied for another.
 #[workflow]
 fn steps_then_sleep(steps: u32, milliseconds: u64) -> Result<u32> {
-    for number in 0..steps {
-        nothing(number)?;
+    for _ in 0..steps {
+        nothing(1)?;
     }
     sleep(Duration::from_millis(milliseconds))?;
-    nothing(steps)
+    nothing(1)
+}
+
+/// One communicator that waits for an answer of the outside.
+#[workflow]
+fn slow() -> Result<String> {
+    wait_for_answer()
+}
+
+#[communicator]
+fn wait_for_answer() -> Result<String> {
+    http::get(env::var("OUTSIDE_URL")?).send()?.error_for_status()?.text()
 }
 
 /// Nothing at all.
