@@ -149,7 +149,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Every limit, for the reference of the keys.
-    const ALL: [Limit; 17] = [
+    const ALL: [Limit; 18] = [
         PROCESSOR_MS,
         MEMORY_MIB,
         WORKFLOWS,
