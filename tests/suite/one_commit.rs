@@ -281,6 +281,25 @@ async fn a_run_that_a_host_carries_over_the_end_of_its_lease_happens_once() {
     assert_once(&world, "slept", "only").await;
 }
 
+#[tokio::test]
+async fn a_run_that_has_another_transaction_than_its_last_one_commits_them_in_order() {
+    let world = World::on(TestPostgres::shared()).await;
+    for (kind, builder) in [("usual", world.host()), ("patient", world.host().patient())] {
+        let host = builder.start().await;
+        for n in 1..=5 {
+            // One transaction, which is learnt; then two, of which the first was to be the last.
+            for times in 1..=2 {
+                let run = format!("{kind} {n} of {times}");
+                let reply = host.run_workflow("write_times", &run, &json!({ "run": run, "times": times })).await;
+                let reply = reply.expect("an answer");
+                assert_eq!((reply.status, reply.body.as_str()), (200, &*times.to_string()), "{run}");
+                assert_eq!(world.effects(&run).await, ["1", "2"][..times], "{run}");
+                assert_eq!(world.database.steps(&run).await.len(), times, "{run}");
+            }
+        }
+    }
+}
+
 /// Rounds that take seconds, on any machine.
 const LONG: u64 = 10_000_000_000;
 

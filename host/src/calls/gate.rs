@@ -151,11 +151,12 @@ impl Gate {
         self.may_act().await
     }
 
-    /// The same for a transaction, which carries a start that is not written yet.
+    /// The same for a transaction, which carries a start that is not written yet. It must be the first to do so: one that
+    /// waits for its commit carries the start already, and has to be committed before anything else begins.
     async fn before_transaction(&mut self) -> Result<(), Interrupt> {
         match self.course.start.take() {
-            Some(start) if start.carry() => {
-                // Nothing else can be open: whatever takes a number settles the start first.
+            Some(start) if self.ahead.is_none() && start.carry() => {
+                // Nothing else can be open: whatever else takes a number settles the start first.
                 self.course.start = Some(start);
                 self.may_act().await
             }
