@@ -126,6 +126,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_on_which_nothing_begins_is_not_the_statements_failure() {
+        let (pool, _) = pool().await;
+        let client = pool.pool.get().await.unwrap();
+        // It does not answer, and does not let itself be cancelled, for longer than anybody waits here.
+        let silent = "DO $$ DECLARE until timestamptz := clock_timestamp() + interval '8 s'; \
+                      BEGIN WHILE clock_timestamp() < until LOOP \
+                      BEGIN PERFORM pg_sleep(8); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$";
+        let patience = Patience { statement: Duration::from_millis(100), ..pool.patience };
+        let mut session = GuestSession::new(client, Arc::clone(&pool.url), silent.into(), patience, pool.host.clone());
+        assert_eq!(session.query("SELECT 1", "[]").await, Err(Doomed));
+        assert!(matches!(session.doom(), Some(Doom::NotBegun(_))) && session.stuck().is_none(), "{session:?}");
+        session.rollback().await;
+        assert_eq!(pool.pool.status().size, 0, "the connection serves nobody any more");
+    }
+
+    #[tokio::test]
     async fn a_transaction_begins_with_its_first_statement_and_leaves_nothing_behind() {
         let (pool, database) = pool().await;
         for n in 1..=3 {

@@ -180,12 +180,18 @@ impl GuestSession {
             return ended;
         }
         self.cancel().await;
-        tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or(Err(Failed::Stuck))
+        // A connection that does not even begin a transaction leads nowhere any more, which is not the statement's fault.
+        tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or_else(|_| match self.opening.is_begun.get() {
+            Some(_) => Err(Failed::Stuck),
+            None => Err(Failed::NotBegun("the server does not answer".into())),
+        })
     }
 
     async fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
-        guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
+        // Where the server cannot be reached, connecting to it would take minutes.
+        let _ =
+            tokio::time::timeout(AFTER_CANCEL, guest_connect::cancel(&self.url, &self.client().cancel_token())).await;
     }
 
     async fn try_query(&self, sql: &str, parameters: &str) -> Result<String, Failed> {
