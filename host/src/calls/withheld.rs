@@ -131,9 +131,10 @@ pub struct Withholding(pub Arc<Withheld>);
 
 impl Drop for Withholding {
     fn drop(&mut self) {
-        let state = *self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Locked until the fate is decided: in between, somebody could give the start to the journal.
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         // What the journal has, it tells.
-        if state != State::Journaled {
+        if *state != State::Journaled {
             self.0.decide(Fate::Abandoned);
         }
     }
