@@ -300,6 +300,22 @@ async fn a_run_that_has_another_transaction_than_its_last_one_commits_them_in_or
     }
 }
 
+#[tokio::test]
+async fn a_transaction_that_waits_for_a_lock_keeps_nobody_from_the_acknowledgement() {
+    let world = World::on(TestPostgres::shared()).await;
+    let host = learnt(&world.host()).await;
+    let other = world.database.connect().await;
+    other.batch_execute("BEGIN; LOCK TABLE effects").await.expect("a lock");
+    let request = Request::post(host.url("/workflows/serializable"), &arguments("impatient"));
+    let request = request.header("idempotency-key", "impatient").header("prefer", "wait=1");
+    let reply = request.send().await.expect("an answer");
+    assert_eq!(reply.status, 202, "{reply:?}");
+    assert_eq!(world.database.status("impatient").await.as_deref(), Some("PENDING"));
+    other.batch_execute("COMMIT").await.expect("the lock is free");
+    world.database.wait_for_end("impatient").await;
+    assert_once(&world, "impatient", "only").await;
+}
+
 /// Rounds that take seconds, on any machine.
 const LONG: u64 = 10_000_000_000;
 
