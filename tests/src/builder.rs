@@ -170,12 +170,6 @@ impl HostBuilder {
         self.environment("DBOS_HOST_TEST_PUT_OFF_MS", "60000")
     }
 
-    /// Writes that may share the commit of another are not put off.
-    #[must_use]
-    pub fn hasty(self) -> Self {
-        self.environment("DBOS_HOST_TEST_PUT_OFF_MS", "0")
-    }
-
     /// The process kills itself at a visit of a fail point, `<name>#<n>`.
     #[must_use]
     pub fn kill_at(self, visit: &str) -> Self {

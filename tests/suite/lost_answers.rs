@@ -4,7 +4,7 @@
 //! A proxy between the host and Postgres cuts the connection at one statement. The host stays alive, so a request to the
 //! outside is never repeated here: what was lost is only the way to the record.
 
-use dbos_host_tests::{Cut, Host, HostBuilder, Proxy, TestPostgres, eventually};
+use dbos_host_tests::{Cut, Host, Proxy, TestPostgres, eventually};
 use serde_json::json;
 
 use crate::small_steps::{World, arguments};
@@ -21,13 +21,9 @@ struct Cable {
 
 impl Cable {
     async fn lay() -> Self {
-        Self::lay_for(|builder| builder).await
-    }
-
-    async fn lay_for(host: impl FnOnce(HostBuilder) -> HostBuilder) -> Self {
         let world = World::on(TestPostgres::shared()).await;
         let proxy = Proxy::before(TestPostgres::shared()).await;
-        let host = host(world.host().database_url(&proxy.url(&world.database))).start().await;
+        let host = world.host().database_url(&proxy.url(&world.database)).start().await;
         Self { world, proxy, host }
     }
 
@@ -68,8 +64,7 @@ async fn a_record_whose_answer_is_lost_is_written_once() {
 
 #[tokio::test]
 async fn an_outcome_whose_answer_is_lost_is_the_outcome() {
-    // The outcome that the journal writes, and not the last transaction.
-    let cable = Cable::lay_for(HostBuilder::hasty).await;
+    let cable = Cable::lay().await;
     for cut in CUTS {
         let run = cable.run("write_tell_write", "INSERT INTO dbos.workflow_output", cut).await;
         cable.world.check_write_tell_write(&run, 1).await;

@@ -85,7 +85,7 @@ async fn start_sql_record_and_outcome_are_one_commit_at_each_level() {
 async fn what_a_handler_waits_for_is_one_commit_too() {
     let world = World::on(TestPostgres::shared()).await;
     let host = learnt(&world.host().patient()).await;
-    for path in ["direct", "single"] {
+    for path in ["direct", "one-step"] {
         let run = format!("{path}-run");
         let request = Request::new("POST", host.url(&format!("/{path}/{run}"))).header("idempotency-key", path);
         assert_eq!(request.send().await.expect("an answer").body, "1");
@@ -279,6 +279,41 @@ async fn a_run_that_a_host_carries_over_the_end_of_its_lease_happens_once() {
     hold.release();
     assert_eq!(told(reply).await.body, "1");
     assert_once(&world, "slept", "only").await;
+}
+
+#[tokio::test]
+async fn a_run_that_has_another_transaction_than_its_last_one_commits_them_in_order() {
+    let world = World::on(TestPostgres::shared()).await;
+    for (kind, builder) in [("usual", world.host()), ("patient", world.host().patient())] {
+        let host = builder.start().await;
+        for n in 1..=5 {
+            // One transaction, which is learnt; then two, of which the first was to be the last.
+            for times in 1..=2 {
+                let run = format!("{kind} {n} of {times}");
+                let reply = host.run_workflow("write_times", &run, &json!({ "run": run, "times": times })).await;
+                let reply = reply.expect("an answer");
+                assert_eq!((reply.status, reply.body.as_str()), (200, &*times.to_string()), "{run}");
+                assert_eq!(world.effects(&run).await, ["1", "2"][..times], "{run}");
+                assert_eq!(world.database.steps(&run).await.len(), times, "{run}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_waits_for_a_lock_keeps_nobody_from_the_acknowledgement() {
+    let world = World::on(TestPostgres::shared()).await;
+    let host = learnt(&world.host()).await;
+    let other = world.database.connect().await;
+    other.batch_execute("BEGIN; LOCK TABLE effects").await.expect("a lock");
+    let request = Request::post(host.url("/workflows/serializable"), &arguments("impatient"));
+    let request = request.header("idempotency-key", "impatient").header("prefer", "wait=1");
+    let reply = request.send().await.expect("an answer");
+    assert_eq!(reply.status, 202, "{reply:?}");
+    assert_eq!(world.database.status("impatient").await.as_deref(), Some("PENDING"));
+    other.batch_execute("COMMIT").await.expect("the lock is free");
+    world.database.wait_for_end("impatient").await;
+    assert_once(&world, "impatient", "only").await;
 }
 
 /// Rounds that take seconds, on any machine.

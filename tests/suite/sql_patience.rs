@@ -86,6 +86,15 @@ async fn a_statement_that_outlives_its_cancellation_is_ended_with_its_process() 
     assert!(step.error.is_some(), "it is the step's failure, and it was run once: {step:?}");
 }
 
+/// The server's own limit does not end it either, and nothing was asked of the session before.
+#[tokio::test]
+async fn the_first_statement_is_ended_with_its_process_too() {
+    let (database, host) = started(NARROW_STATEMENT).await;
+    let told = together(&host, "deaf", &[DEAF]).await;
+    assert!(told.starts_with("statement_timeout: "), "{told}");
+    nothing_goes_on(&database).await;
+}
+
 /// The process is found again whatever the role has as its way to write numbers.
 #[tokio::test]
 async fn a_role_that_writes_short_numbers_does_not_hide_its_processes() {

@@ -206,7 +206,7 @@ async fn a_handlers_step_finishes_after_a_crash() {
     ] {
         let (rows_before, requests_before) =
             (database.count("SELECT count(*) FROM written", &[]).await, outside.received().len());
-        let mut host = builder.clone().kill_at(kill_at).start().await;
+        let mut host = builder.clone().patient().kill_at(kill_at).start().await;
         let request = Request::new("POST", host.url("/single/hi")).header("idempotency-key", key);
         request.send().await.expect_err("the host is killed");
         host.wait_for_exit().await;

@@ -36,15 +36,6 @@ pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 /// What the guest is told, or why it is told nothing.
 pub type Answer<T> = Result<Result<T, Failure>, Interrupt>;
 
-/// What the gate makes of commits that can be saved.
-#[derive(Debug, Default)]
-pub struct Course {
-    /// The run's start, if it is not written yet.
-    pub start: Option<Arc<Withheld>>,
-    /// The transaction that the run is likely to end with: its result may be shown ahead of its commit.
-    pub ahead_at: Option<StepNumber>,
-}
-
 /// The gate of one run (lifetime: one instance).
 pub struct Gate {
     services: Arc<dyn Services>,
@@ -56,7 +47,8 @@ pub struct Gate {
     log: GuestLog,
     trace: Option<TraceContext>,
     open: Vec<Ticket>,
-    course: Course,
+    /// The run's start, if it is not written yet.
+    start: Option<Arc<Withheld>>,
     /// A transaction whose result the guest has seen, and which is not committed yet.
     ahead: Option<Ahead>,
     /// The last call that took a number, if it was a transaction.
@@ -82,14 +74,14 @@ impl Gate {
         (history, budget): (History, Budget),
         time: WorkflowTime,
         log: GuestLog,
-        (trace, course): (Option<TraceContext>, Course),
+        (trace, start): (Option<TraceContext>, Option<Arc<Withheld>>),
     ) -> Self {
         log.replaying(history.is_replaying());
-        if course.start.is_some() {
+        if start.is_some() {
             log.hold();
         }
         let (open, ahead, last_transaction) = (Vec::new(), None, None);
-        Self { services, program, claim, history, budget, time, log, trace, open, course, ahead, last_transaction }
+        Self { services, program, claim, history, budget, time, log, trace, open, start, ahead, last_transaction }
     }
 
     /// The run.
@@ -124,7 +116,7 @@ impl Gate {
         Unsettled {
             tickets: std::mem::take(&mut self.open),
             ahead: self.ahead.take(),
-            start: self.course.start.take(),
+            start: self.start.take(),
             log: Some(self.log.clone()),
         }
     }
@@ -152,16 +144,17 @@ impl Gate {
         self.may_act().await
     }
 
-    /// The same for a transaction, which carries a start that is not written yet.
+    /// The same for a transaction, which carries a start that is not written yet. It must be the first to do so: one that
+    /// waits for its commit carries the start already, and has to be committed before anything else begins.
     async fn before_transaction(&mut self) -> Result<(), Interrupt> {
-        match self.course.start.take() {
-            Some(start) if start.carry() => {
-                // Nothing else can be open: whatever takes a number settles the start first.
-                self.course.start = Some(start);
+        match self.start.take() {
+            Some(start) if self.ahead.is_none() && start.carry() => {
+                // Nothing else can be open: whatever else takes a number settles the start first.
+                self.start = Some(start);
                 self.may_act().await
             }
             start => {
-                self.course.start = start;
+                self.start = start;
                 self.before_effect().await
             }
         }
@@ -225,8 +218,8 @@ impl Gate {
         let digest = OperationDigest::of(&operation);
         let arguments = operation.arguments.to_string();
         let (claim, program, trace) = (&self.claim, &self.program, self.trace);
-        let (start, ahead) = (self.course.start.as_ref(), self.course.ahead_at == Some(number));
-        let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start, ahead };
+        let start = self.start.as_ref();
+        let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start };
         let end = self.services.run_step(call).await?;
         failpoint::hit("gate.after_effect").await;
         match end.commit {

@@ -27,7 +27,7 @@ mod withheld;
 mod workflow;
 
 pub use ahead::{Ahead, Committed, Orders};
-pub use gate::{Course, Gate, MAX_PAYLOAD};
+pub use gate::{Gate, MAX_PAYLOAD};
 pub use guest::{CommunicatorCalls, Guest, HandlerCalls, MAX_HEADERS, Phase, TransactionCalls};
 pub use interrupt::{Interrupt, WaitFor};
 pub use log::{AppLog, GuestLog};

@@ -43,10 +43,9 @@ pub struct StepCall<'a> {
     pub digest: OperationDigest,
     /// The trace that the run belongs to.
     pub trace: Option<TraceContext>,
-    /// The run's start, if it is not written yet and a transaction carries it.
+    /// The run's start, if it is not written yet. The transaction carries it, and its result may be shown ahead of the
+    /// commit: the run is likely to end with it.
     pub start: Option<&'a Arc<Withheld>>,
-    /// The result of a transaction may be shown ahead of its commit.
-    pub ahead: bool,
 }
 
 /// Where the record of a step is.

@@ -96,9 +96,10 @@ impl Withheld {
         *state == State::Carried
     }
 
-    /// Gives the start to the journal, unless a transaction carries it.
-    pub fn wait_no_longer(self: &Arc<Self>) {
+    /// Gives the start to the journal. False: a transaction carries it.
+    pub fn wait_no_longer(self: &Arc<Self>) -> bool {
         self.hand_over(&[State::Held]);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) != State::Carried
     }
 
     /// Gives the start to the journal, and returns what becomes of it. A transaction that has carried it must be over.
@@ -131,9 +132,10 @@ pub struct Withholding(pub Arc<Withheld>);
 
 impl Drop for Withholding {
     fn drop(&mut self) {
-        let state = *self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Locked until the fate is decided: in between, somebody could give the start to the journal.
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         // What the journal has, it tells.
-        if state != State::Journaled {
+        if *state != State::Journaled {
             self.0.decide(Fate::Abandoned);
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! Problem: what one guest leaves behind in a session must not travel to the next one, and every round trip to the
 //! database is paid for by each transaction. So a session is reset in the very message that ends a transaction, and BEGIN
-//! goes out with the first statement. What could go wrong is that BEGIN fails and the statement behind it, on its way
-//! already, takes effect alone: therefore a session that is in no transaction may only read.
+//! goes out with the first statement's preparation. What could go wrong is that BEGIN fails and what is behind it takes effect
+//! alone: so a guest's statement is executed only when the answer to BEGIN is there, and a session that is in no transaction
+//! may only read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,13 +111,34 @@ mod tests {
     #[tokio::test]
     async fn a_statement_whose_transaction_was_not_begun_has_no_effect() {
         let (pool, database) = pool().await;
+        let commits = "DO $$ BEGIN PERFORM set_config('default_transaction_read_only', 'off', false); COMMIT; \
+                       INSERT INTO kept VALUES (1); END $$";
+        for statement in ["INSERT INTO kept VALUES (1)", commits] {
+            let client = pool.pool.get().await.unwrap();
+            let begin = "BEGIN ISOLATION LEVEL WHATEVER".to_owned();
+            let mut session = GuestSession::new(client, Arc::clone(&pool.url), begin, pool.patience, pool.host.clone());
+            assert_eq!(session.execute(statement, "[]").await, Err(Doomed));
+            let Some(Doom::NotBegun(reason)) = session.doom() else { panic!("{:?}", session.doom()) };
+            assert!(reason.contains("WHATEVER") || reason.contains("whatever"), "{reason}");
+            session.rollback().await;
+            assert_eq!(kept(&database).await, 0, "{statement}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_nothing_begins_is_not_the_statements_failure() {
+        let (pool, _) = pool().await;
         let client = pool.pool.get().await.unwrap();
-        let not_begun = "BEGIN ISOLATION LEVEL WHATEVER".to_owned();
-        let mut session = GuestSession::new(client, Arc::clone(&pool.url), not_begun, pool.patience, pool.host.clone());
-        assert_eq!(session.execute("INSERT INTO kept VALUES (1)", "[]").await, Err(Doomed));
-        assert!(matches!(session.doom(), Some(Doom::NotBegun(_))), "{:?}", session.doom());
+        // It does not answer, and does not let itself be cancelled, for longer than anybody waits here.
+        let silent = "DO $$ DECLARE until timestamptz := clock_timestamp() + interval '8 s'; \
+                      BEGIN WHILE clock_timestamp() < until LOOP \
+                      BEGIN PERFORM pg_sleep(8); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$";
+        let patience = Patience { statement: Duration::from_millis(100), ..pool.patience };
+        let mut session = GuestSession::new(client, Arc::clone(&pool.url), silent.into(), patience, pool.host.clone());
+        assert_eq!(session.query("SELECT 1", "[]").await, Err(Doomed));
+        assert!(matches!(session.doom(), Some(Doom::NotBegun(_))) && session.stuck().is_none(), "{session:?}");
         session.rollback().await;
-        assert_eq!(kept(&database).await, 0);
+        assert_eq!(pool.pool.status().size, 0, "the connection serves nobody any more");
     }
 
     #[tokio::test]

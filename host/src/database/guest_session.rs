@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use deadpool_postgres::{Client, Object};
 use futures_util::TryStreamExt;
 use futures_util::future::join;
+use tokio::sync::SetOnce;
 use tokio_postgres::Statement;
 
 use super::connection::Database;
@@ -48,7 +49,9 @@ pub enum Doom {
 struct Opening {
     sql: String,
     is_sent: AtomicBool,
-    /// The server's process, once it has answered.
+    /// Whether the server has begun it, once it has answered.
+    is_begun: SetOnce<bool>,
+    /// The server's process, if it has begun it.
     backend: OnceLock<Option<Backend>>,
 }
 
@@ -82,7 +85,12 @@ impl GuestSession {
         Self {
             client: Some(client),
             url,
-            opening: Opening { sql, is_sent: AtomicBool::new(false), backend: OnceLock::new() },
+            opening: Opening {
+                sql,
+                is_sent: AtomicBool::new(false),
+                is_begun: SetOnce::new(),
+                backend: OnceLock::new(),
+            },
             patience,
             host,
             stuck: None,
@@ -102,20 +110,30 @@ impl GuestSession {
 
     /// Does `work` in the transaction. BEGIN goes out right before the first of it, without a round trip of its own.
     ///
-    /// If the server does not begin the transaction, `work` has had no effect: it is read-only then, see [`RESET`].
+    /// If the server does not begin the transaction, `work` has had no effect: statements of the guest are prepared, and
+    /// executed only when the answer to BEGIN is there; see [`Self::prepare`].
     async fn within<T>(&self, work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
         if self.opening.is_sent.swap(true, Ordering::SeqCst) {
             return work.await;
         }
         // `join` polls in the order of its arguments, and each sends its messages when it is first polled.
-        let (begun, result) = join(self.client().simple_query(&self.opening.sql), work).await;
-        let begun = begun.map_err(|error| match Severity::of(&error) {
+        let (begun, result) = join(self.begin(), work).await;
+        begun?;
+        result
+    }
+
+    async fn begin(&self) -> Result<(), Failed> {
+        let begun = self.client().simple_query(&self.opening.sql).await;
+        // As soon as they are known: the first statement waits for the one, and may be what has to be ended by the other.
+        // Nobody else sets them.
+        if let Ok(answer) = &begun {
+            let _ = self.opening.backend.set(Backend::of(answer));
+        }
+        let _ = self.opening.is_begun.set(begun.is_ok());
+        begun.map(|_| ()).map_err(|error| match Severity::of(&error) {
             Severity::ConnectionLost => Failed::from(error),
             _ => Failed::NotBegun(DatabaseError::from(error).to_string()),
-        })?;
-        // Nobody else sets it: whoever sends the beginning reads its answer.
-        let _ = self.opening.backend.set(Backend::of(&begun));
-        result
+        })
     }
 
     /// The first statement that failed and was not undone by a savepoint: the transaction cannot commit.
@@ -162,12 +180,18 @@ impl GuestSession {
             return ended;
         }
         self.cancel().await;
-        tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or(Err(Failed::Stuck))
+        // A connection that does not even begin a transaction leads nowhere any more, which is not the statement's fault.
+        tokio::time::timeout(AFTER_CANCEL, &mut statement).await.unwrap_or_else(|_| match self.opening.is_begun.get() {
+            Some(_) => Err(Failed::Stuck),
+            None => Err(Failed::NotBegun("the server does not answer".into())),
+        })
     }
 
     async fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
-        guest_connect::cancel(&self.url, &self.client().cancel_token()).await;
+        // Where the server cannot be reached, connecting to it would take minutes.
+        let _ =
+            tokio::time::timeout(AFTER_CANCEL, guest_connect::cancel(&self.url, &self.client().cancel_token())).await;
     }
 
     async fn try_query(&self, sql: &str, parameters: &str) -> Result<String, Failed> {
@@ -210,7 +234,10 @@ impl GuestSession {
 
     pub(super) async fn prepare(&self, sql: &str) -> Result<Statement, Failed> {
         refuse_transaction_control(sql).map_err(|refused| Failed::Guest(refused.into()))?;
-        Ok(self.client().prepare(sql).await?)
+        let statement = self.client().prepare(sql).await?;
+        // The answer to BEGIN has come before this one. That a session may only read outside of a transaction is no wall: a
+        // DO block may change that there, and commit. `within` knows the reason.
+        if *self.opening.is_begun.wait().await { Ok(statement) } else { Err(Failed::NotBegun(String::new())) }
     }
 
     pub(super) async fn control(&mut self, sql: &str) -> Result<Result<(), SqlFailure>, Doomed> {

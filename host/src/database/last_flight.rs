@@ -6,7 +6,7 @@
 //! behind it can only roll back, with an answer that looks like success. Therefore every statement's result is looked
 //! at, in order, and COMMIT's answer alone proves nothing.
 //!
-//! Beside the step's record a flight may carry the run's start and its outcome. With all three, a workflow of one
+//! Beside the step's record a flight may carry the run's start, and with it the outcome. With all three, a workflow of one
 //! transaction is one commit. A start that is carried is not in the database while the body runs, and must be carried to
 //! the end: in a snapshot that is older than its row, no later statement of this transaction could see or lock it.
 
@@ -31,8 +31,15 @@ use crate::workflow::{RecordedResult, TraceContext};
 pub struct Flight {
     /// The step's own record, which must be an output: a failed step rolls back and is recorded by the journal.
     pub record: NewRecord,
-    /// The run's start, if that is not in the database yet.
-    pub start: Option<Box<NewRun>>,
+    /// What else of its run is not in the database yet.
+    pub carried: Option<Carried>,
+}
+
+/// The start of a run that a flight carries.
+#[derive(Debug)]
+pub struct Carried {
+    /// The start.
+    pub start: NewRun,
     /// The run's outcome, if it has ended with this step.
     pub outcome: Option<FinalOutcome>,
 }
@@ -111,12 +118,12 @@ pub(super) async fn send(
 /// The statement is sent with its text and types each time: a statement that was prepared before has a name, and the
 /// guest, who shares the session, could put another one under it.
 async fn write(client: &Client, flight: &Flight) -> Result<u64, tokio_postgres::Error> {
-    let Flight { record, start, outcome } = flight;
+    let Flight { record, carried } = flight;
     let RecordedResult::Output(output) = &record.result else {
         unreachable!("a failed transaction is rolled back and recorded by the journal");
     };
-    let start = start.as_deref();
-    let end = outcome.as_ref().map(of_end);
+    let start = carried.as_ref().map(|carried| &carried.start);
+    let end = carried.as_ref().and_then(|carried| carried.outcome.as_ref()).map(of_end);
     client
         .execute_typed(
             END,

@@ -7,29 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::calls::{Ahead, Committed, Fate, Interrupt, Orders, Withheld};
-use crate::database::{Flight, GuestSession, Landed, NewRecord, SessionEnd};
+use crate::database::{Carried, Flight, GuestSession, Landed, NewRecord, SessionEnd};
 use crate::failpoint;
 
 /// Holds a transaction that can only fail by a conflict or the database's trouble, until its commit is ordered; at most as
 /// long as the commit may be put off.
-pub(super) fn commit_ahead(
-    session: GuestSession,
-    record: NewRecord,
-    start: Option<&Arc<Withheld>>,
-    put_off: Duration,
-) -> Ahead {
+pub(super) fn commit_ahead(session: GuestSession, record: NewRecord, start: Arc<Withheld>, put_off: Duration) -> Ahead {
     let (ahead, orders) = Ahead::new();
-    tokio::spawn(hold(session, record, start.cloned(), orders, put_off));
+    tokio::spawn(hold(session, record, start, orders, put_off));
     ahead
 }
 
-async fn hold(
-    session: GuestSession,
-    record: NewRecord,
-    start: Option<Arc<Withheld>>,
-    mut orders: Orders,
-    put_off: Duration,
-) {
+async fn hold(session: GuestSession, record: NewRecord, start: Arc<Withheld>, mut orders: Orders, put_off: Duration) {
     failpoint::hit("transaction.shown").await;
     let outcome = match tokio::time::timeout(put_off, &mut orders.order).await {
         Ok(Ok(outcome)) => outcome,
@@ -38,29 +27,21 @@ async fn hold(
         Err(_too_long) => None,
     };
     let committed = if outcome.is_some() { Committed::StepAndOutcome } else { Committed::Step };
-    let carried = start.as_ref().map(|start| Box::new(start.start().clone()));
-    let end = session.commit(Some(&Flight { record, start: carried, outcome })).await;
+    let carried = Some(Carried { start: start.start().clone(), outcome });
+    let end = session.commit(Some(&Flight { record, carried })).await;
     let end = match end {
         SessionEnd::Committed => Ok(committed),
         SessionEnd::NotOwner | SessionEnd::StartExists => Err(Interrupt::Lost),
-        SessionEnd::Exists if start.is_none() => Err(Interrupt::Reload),
         other => {
             tracing::debug!("a result that a workflow has seen was not committed: {other:?}");
             Err(Interrupt::Undone)
         }
     };
-    if let Some(start) = start {
-        carried_to(&start, &end).await;
-    }
-    // The instance may be gone; what was committed is found by whoever looks.
-    let _ = orders.end.send(end);
-}
-
-/// Tells those who wait for a start what became of the transaction that has carried it.
-async fn carried_to(start: &Arc<Withheld>, end: &Result<Committed, Interrupt>) {
     match end {
         Ok(_) => start.decide(Fate::Landed(Landed::Written)),
         // The journal finds out which of the reasons it was, by the same keys, and whether the commit has landed after all.
         Err(_) => drop(start.write().await),
     }
+    // The instance may be gone; what was committed is found by whoever looks.
+    let _ = orders.end.send(end);
 }

@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 use super::app::ComponentError;
 use super::drive::too_many_attempts;
 use super::{App, Executor};
-use crate::calls::{Course, Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, Unsettled, WaitFor, Withheld};
+use crate::calls::{Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, Unsettled, WaitFor, Withheld};
 use crate::database::{Backoff, Claim, FinalOutcome, Loaded, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
     AppName, Arguments, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind, Record,
-    StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime, check_json,
+    StepKind, TraceContext, WorkflowId, WorkflowTime, check_json,
 };
 
 /// What an attempt needs to know of its run.
@@ -29,8 +29,6 @@ pub(super) struct Prepared {
     records: Vec<Record>,
     /// The run's start, if it is not written yet.
     pub(super) start: Option<Arc<Withheld>>,
-    /// Results of transactions may be shown ahead of their commits.
-    pub(super) may_run_ahead: bool,
 }
 
 enum Input {
@@ -51,7 +49,6 @@ impl Prepared {
             trace: new.trace,
             records: Vec::new(),
             start: None,
-            may_run_ahead: true,
         }
     }
 
@@ -73,7 +70,6 @@ impl Prepared {
             trace: attempt.trace,
             records,
             start: None,
-            may_run_ahead: true,
         }
     }
 }
@@ -152,9 +148,8 @@ impl Executor {
         let seed = self.seed(claim.run());
         let (records, begun) = (prepared.records.len(), Instant::now());
         let name = prepared.name.clone();
-        let ahead_at = app.habits().last_transaction(component.digest(), &name).filter(|_| prepared.may_run_ahead);
-        let course = Course { start: prepared.start, ahead_at };
-        let gate = self.gate(claim, (prepared.records, prepared.trace, course), app, component, &time, &log);
+        let own = (prepared.records, prepared.trace, prepared.start);
+        let gate = self.gate(claim, own, app, component, &time, &log);
         let guest = Guest::deterministic(gate, log, time, seed);
         let instance = Instance::new(component, guest, ());
         let (mut instance, end) = instance.run_workflow(prepared.name, arguments).await;
@@ -199,9 +194,8 @@ impl Executor {
         };
         let log = GuestLog::new(app.log(), Some(claim.run())).traced(prepared.trace);
         let time = WorkflowTime::starting_at(prepared.started_at);
-        let ahead_at = Some(StepNumber::FIRST).filter(|_| prepared.may_run_ahead);
-        let course = Course { start: prepared.start, ahead_at };
-        let mut gate = self.gate(claim, (prepared.records, prepared.trace, course), app, component, &time, &log);
+        let own = (prepared.records, prepared.trace, prepared.start);
+        let mut gate = self.gate(claim, own, app, component, &time, &log);
         let outcome = match gate.step(kind, step, &arguments).await {
             Ok(Ok(json)) => FinalOutcome::Success(json),
             Ok(Err(failure)) => FinalOutcome::Error(failure),
@@ -213,7 +207,7 @@ impl Executor {
     fn gate(
         &self,
         claim: &Claim,
-        (records, trace, course): (Vec<Record>, Option<TraceContext>, Course),
+        (records, trace, start): (Vec<Record>, Option<TraceContext>, Option<Arc<Withheld>>),
         app: &Arc<App>,
         component: &Component,
         time: &WorkflowTime,
@@ -222,7 +216,7 @@ impl Executor {
         let services: Arc<dyn Services> = self.this();
         let budget = Budget::of(self.limits.steps_per_run, &records);
         let (program, history) = (app.program(component), History::new(records));
-        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone(), (trace, course))
+        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone(), (trace, start))
     }
 
     /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.

@@ -56,13 +56,13 @@ impl Executor {
     /// # Errors
     /// When the database does not answer.
     pub async fn give_up_all_lost(&self) -> Result<(), DatabaseError> {
-        // A run whose start is not written yet has no row that could name another owner.
-        let claims = self.runs.claims();
-        let withheld: HashSet<WorkflowId> = self.withheld().keys().cloned().collect();
-        self.give_up_lost(claims.into_iter().filter(|claim| !withheld.contains(claim.run())).collect()).await
+        self.give_up_lost(self.runs.claims()).await
     }
 
-    async fn give_up_lost(&self, claims: Vec<Claim>) -> Result<(), DatabaseError> {
+    async fn give_up_lost(&self, mut claims: Vec<Claim>) -> Result<(), DatabaseError> {
+        // A run whose start is not written yet has no row that could name another owner.
+        let withheld: HashSet<WorkflowId> = self.withheld().keys().cloned().collect();
+        claims.retain(|claim| !withheld.contains(claim.run()));
         for claim in self.database.lost_claims(claims).await? {
             if self.runs.give_up(&claim) {
                 tracing::info!(workflow = %claim.run(), "the workflow was ended or taken away; its instance is dropped");

@@ -64,7 +64,10 @@ impl Executor {
             self.drive_taken(&TakenRun { claim: new.claim().clone(), attempts: 1, sleeps_until: None });
             return self.runs.follow(new.claim().run());
         };
-        let driven = self.runs.enter(new.claim())?;
+        let driven = match start {
+            Some(_) => self.runs.enter_unproven(new.claim())?,
+            None => self.runs.enter(new.claim())?,
+        };
         let news = self.runs.follow(new.claim().run());
         self.drive(driven, Next::Fresh(Box::new(Prepared::fresh(new)), waiting), start);
         news
@@ -113,7 +116,6 @@ impl Executor {
             };
             driven.unblocked();
             driven.counted(true);
-            prepared.may_run_ahead = !driven.was_undone();
             prepared.start = start.as_ref().map(|start| Arc::clone(&start.0)).filter(|start| !start.is_written());
             let (attempts, app) = (prepared.attempts, prepared.app_name());
             let end = self.attempt(&claim, prepared).await;
@@ -129,7 +131,6 @@ impl Executor {
                 }
                 Err(AttemptEnd::Reload) => {}
                 Err(AttemptEnd::Undone) => {
-                    driven.undone();
                     let claims = std::slice::from_ref(&claim);
                     until_answered("give an attempt back", || self.database.give_back_attempts(claims)).await;
                     driven.counted(false);

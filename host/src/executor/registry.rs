@@ -41,8 +41,6 @@ struct Entry {
 struct Keeps {
     /// How often in a row something was in the way of taking it up.
     blocked: u8,
-    /// What it had seen of a transaction was not committed: it sees no other one before its commit.
-    was_undone: bool,
 }
 
 /// Where a parked run waits.
@@ -148,6 +146,15 @@ impl Shared {
         true
     }
 
+    fn enter_unproven(&self, claim: &Claim) -> bool {
+        let mut runs = self.lock();
+        let is_free = !runs.entries.contains_key(claim.run());
+        if is_free {
+            runs.entries.insert(claim.run().clone(), Entry::new(claim));
+        }
+        is_free
+    }
+
     fn park(&self, claim: &Claim, wake: EpochMs) {
         if self.lock().park(claim, wake) {
             self.sooner.notify_one();
@@ -169,6 +176,11 @@ impl Registry {
     /// Enters a run that is to be driven. `None`: it is here already, under this very claim.
     pub(super) fn enter(&self, claim: &Claim) -> Option<Driven> {
         self.0.enter(claim).then(|| self.driven(claim.clone(), Keeps::default()))
+    }
+
+    /// Enters a run whose start is not written, so that its claim proves nothing yet. `None`: there is one under its id.
+    pub(super) fn enter_unproven(&self, claim: &Claim) -> Option<Driven> {
+        self.0.enter_unproven(claim).then(|| self.driven(claim.clone(), Keeps::default()))
     }
 
     /// Enters a run that has nothing to do before `wake`.
@@ -302,16 +314,6 @@ impl Driven {
     /// Nothing was in the way.
     pub(super) fn unblocked(&mut self) {
         self.keeps.blocked = 0;
-    }
-
-    /// What the run had seen of a transaction was not committed.
-    pub(super) fn undone(&mut self) {
-        self.keeps.was_undone = true;
-    }
-
-    /// True if that has happened in this process.
-    pub(super) fn was_undone(&self) -> bool {
-        self.keeps.was_undone
     }
 
     /// The host stops: an attempt that was counted is to be given back.

@@ -18,6 +18,11 @@ use crate::workflow::{Arguments, ArgumentsError, Failure, StepKind, StepNumber, 
 /// The pause before a start is prepared again under the identity that this process has got in the meantime.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
+/// How long a transaction may carry the start of a workflow. It may wait for a lock, or for a connection that cannot be had;
+/// nobody sees the run meanwhile, and whoever asked may want no more than an acknowledgement by now. So the transaction is
+/// undone, and the run begins again with a start that is written at once.
+const LONGEST_CARRIED: Duration = Duration::from_secs(5);
+
 /// A run that was asked for.
 #[derive(Debug)]
 pub struct Started {
@@ -95,7 +100,12 @@ impl Executor {
             let id = request.id.clone().unwrap_or_else(fresh_id);
             let mut place = Some(place);
             loop {
+                let is_first = place.is_some();
                 if let Some(end) = executor.try_start(&program, (&id, &request), place.take()).await {
+                    // A commit that was under way when its run was given up has landed by now, or never will.
+                    if !is_first {
+                        executor.doubt();
+                    }
                     return end;
                 }
                 tokio::time::sleep(BETWEEN_TRIES).await;
@@ -104,7 +114,7 @@ impl Executor {
         started.await.unwrap_or(Err(StartError::ShuttingDown))
     }
 
-    /// `None`: this process is another incarnation by now; once more.
+    /// `None`: this process is another incarnation by now, or a start that was withheld was not written; once more.
     async fn try_start(
         &self,
         program: &Program,
@@ -119,7 +129,7 @@ impl Executor {
         new.trace = request.trace;
         failpoint::hit("start.prepared").await;
         let waiting = place.and_then(|place| self.backlog.keep_arguments(place, new.input_bytes()));
-        // One that is to wait without its arguments has to be written first.
+        // One that is to wait without its arguments has to be written first; so has one that is started again.
         let withheld = if request.is_awaited && waiting.is_some() { self.withhold(program, &new) } else { None };
         let (fate, news) = match withheld {
             Some(withheld) => {
@@ -127,10 +137,7 @@ impl Executor {
                 let news = self.drive_new(&new, Some(Withholding(Arc::clone(&withheld))), waiting);
                 let fate = match tokio::time::timeout(self.put_off, withheld.fate()).await {
                     Ok(fate) => fate,
-                    Err(_too_long) => {
-                        withheld.wait_no_longer();
-                        withheld.fate().await
-                    }
+                    Err(_too_long) => self.carried_too_long(&withheld).await,
                 };
                 self.withheld().remove(id);
                 (fate, news)
@@ -164,6 +171,26 @@ impl Executor {
             Fate::Landed(Landed::NotOwner) | Fate::Abandoned => None,
             Fate::Closed => Some(Err(StartError::ShuttingDown)),
         }
+    }
+
+    /// The fate of a start that is withheld no longer.
+    async fn carried_too_long(&self, withheld: &Arc<Withheld>) -> Fate {
+        // A handler that calls a step wants its result, however long that takes.
+        if withheld.wait_no_longer() || withheld.start().name.starts_with("temp:") {
+            return withheld.fate().await;
+        }
+        if let Ok(fate) = tokio::time::timeout(LONGEST_CARRIED.max(self.put_off), withheld.fate()).await {
+            return fate;
+        }
+        // The journal has it if the transaction has failed in the meantime. If its commit is under way, the key decides.
+        if withheld.wait_no_longer() {
+            return withheld.fate().await;
+        }
+        self.runs.give_up(withheld.start().claim());
+        let fate = withheld.fate().await;
+        // It was written all the same, and nobody drives it.
+        self.doubt();
+        fate
     }
 
     /// Withholds the start of a run that is likely to be one transaction. `None`: it is to be written at once, because it is

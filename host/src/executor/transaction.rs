@@ -4,6 +4,7 @@
 //! record. A conflict or a lost connection runs the body again, in a new instance and a new transaction. A failure of the
 //! guest rolls back first and is recorded by the journal after.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Executor;
@@ -132,25 +133,19 @@ impl Executor {
 
     /// Commits what a body has done with its record; or finds out that it can be committed, and leaves it to the run.
     async fn commit(&self, call: &StepCall<'_>, mut session: GuestSession, record: NewRecord) -> (SessionEnd, Commit) {
-        let carried = call.start.filter(|start| !start.is_written());
-        if call.ahead {
-            return match session.check().await {
-                Ok(()) => {
-                    let ahead = commit_ahead(session, record, carried, self.put_off);
-                    (SessionEnd::Committed, Commit::Ahead(ahead))
-                }
-                Err(end) => {
-                    session.rollback().await;
-                    (end, Commit::Journal)
-                }
-            };
+        let Some(start) = call.start.filter(|start| !start.is_written()) else {
+            return (session.commit(Some(&Flight { record, carried: None })).await, Commit::Done);
+        };
+        match session.check().await {
+            Ok(()) => {
+                let ahead = commit_ahead(session, record, Arc::clone(start), self.put_off);
+                (SessionEnd::Committed, Commit::Ahead(ahead))
+            }
+            Err(end) => {
+                session.rollback().await;
+                (end, Commit::Journal)
+            }
         }
-        let start = carried.map(|start| Box::new(start.start().clone()));
-        let end = session.commit(Some(&Flight { record, start, outcome: None })).await;
-        if let (SessionEnd::Committed, Some(start)) = (&end, carried) {
-            start.decide(Fate::Landed(Landed::Written));
-        }
-        (end, Commit::Done)
     }
 
     /// Runs a read-only transaction of a handler: not recorded, tried again like any other.

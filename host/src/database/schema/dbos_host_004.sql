@@ -29,7 +29,8 @@ CREATE FUNCTION dbos_host.end_transaction(
     p_inputs text,
     p_created_at bigint,
     p_trace text,
-    -- The outcome, if the run has ended: the status is not null.
+    -- The outcome, if the run has started and ended here: the status is not null. A run that was there before gets its
+    -- outcome from the journal. Neighbours in the index of runs, which is read here, would be in each other's way.
     p_status text,
     p_result text,
     p_error text
@@ -87,12 +88,6 @@ BEGIN
         IF v_owner IS DISTINCT FROM p_owner OR v_status IS DISTINCT FROM 'PENDING' OR p_owner IS NULL THEN
             RAISE EXCEPTION 'this host does not own the workflow' USING ERRCODE = 'DH001';
         END IF;
-        IF p_status IS NOT NULL THEN
-            UPDATE dbos.workflow_status
-               SET status = p_status, owner_xid = NULL, deduplication_id = NULL, serialization = 'portable_json',
-                   updated_at = v_now, completed_at = v_now
-             WHERE workflow_uuid = p_workflow_uuid;
-        END IF;
     END IF;
     INSERT INTO dbos.operation_outputs
         (workflow_uuid, function_id, function_name, output, started_at_epoch_ms, completed_at_epoch_ms,
@@ -107,7 +102,7 @@ BEGIN
     INSERT INTO dbos_host.operation_digest (workflow_uuid, function_id, digest)
       VALUES (p_workflow_uuid, p_function_id, p_digest)
       ON CONFLICT (workflow_uuid, function_id) DO UPDATE SET digest = EXCLUDED.digest;
-    IF p_status IS NOT NULL THEN
+    IF p_workflow IS NOT NULL AND p_status IS NOT NULL THEN
         INSERT INTO dbos.workflow_output (workflow_uuid, output, error) VALUES (p_workflow_uuid, p_result, p_error)
           ON CONFLICT (workflow_uuid) DO UPDATE SET output = EXCLUDED.output, error = EXCLUDED.error;
     END IF;

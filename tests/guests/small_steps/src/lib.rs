@@ -56,6 +56,15 @@ fn write_tell_write(run: &str) -> Result<String> {
     Ok(answer)
 }
 
+/// So many transactions.
+#[workflow]
+fn write_times(run: &str, times: u32) -> Result<u32> {
+    for number in 1..=times {
+        write_serializable(run, &number.to_string())?;
+    }
+    Ok(times)
+}
+
 /// Has a child that writes.
 #[workflow]
 fn parent(run: &str) -> Result<u64> {
@@ -104,7 +113,7 @@ fn direct(run: &str) -> Result<String> {
 }
 
 /// Answers with the result of a single transaction.
-#[post("/single/{run}")]
+#[post("/one-step/{run}")]
 fn single(run: &str) -> Result<String> {
     Ok(write_serializable(run, "only")?.to_string())
 }
