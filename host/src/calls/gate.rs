@@ -51,8 +51,8 @@ pub struct Gate {
     start: Option<Arc<Withheld>>,
     /// A transaction whose result the guest has seen, and which is not committed yet.
     ahead: Option<Ahead>,
-    /// The last call that took a number, if it was a transaction.
-    last_transaction: Option<StepNumber>,
+    /// The first step was a transaction that may write.
+    began_with_transaction: bool,
 }
 
 impl std::fmt::Debug for Gate {
@@ -80,8 +80,8 @@ impl Gate {
         if start.is_some() {
             log.hold();
         }
-        let (open, ahead, last_transaction) = (Vec::new(), None, None);
-        Self { services, program, claim, history, budget, time, log, trace, open, start, ahead, last_transaction }
+        let (open, ahead, began_with_transaction) = (Vec::new(), None, false);
+        Self { services, program, claim, history, budget, time, log, trace, open, start, ahead, began_with_transaction }
     }
 
     /// The run.
@@ -106,10 +106,10 @@ impl Gate {
         Ok(self.unsettled())
     }
 
-    /// The run's last step, if that was a transaction.
+    /// True if this instance has run one transaction that may write, and the run has no other step.
     #[must_use]
-    pub fn last_transaction(&self) -> Option<StepNumber> {
-        self.last_transaction
+    pub fn is_one_transaction(&self) -> bool {
+        self.began_with_transaction && self.steps_taken() == 1
     }
 
     fn unsettled(&mut self) -> Unsettled {
@@ -197,7 +197,6 @@ impl Gate {
     /// When the instance is given up.
     pub async fn step(&mut self, kind: OperationKind, name: &str, arguments: &str) -> Answer<String> {
         if let Some(record) = self.history.recall(kind, name, arguments) {
-            self.last_transaction = (kind == OperationKind::Transaction).then_some(record.step);
             self.time.deliver(record.completed_at);
             self.log.replaying(self.history.is_replaying());
             return Ok(answer(record.result));
@@ -211,9 +210,12 @@ impl Gate {
         if let Some(record) = found {
             return Ok(answer(record.result));
         }
-        match kind {
-            OperationKind::Transaction => self.before_transaction().await?,
-            _ => self.before_effect().await?,
+        let entry = self.program.manifest.step(name).map(|step| &step.kind);
+        if matches!(entry, Some(StepKind::Transaction { read_only: false, .. })) {
+            self.began_with_transaction |= number == StepNumber::FIRST;
+            self.before_transaction().await?;
+        } else {
+            self.before_effect().await?;
         }
         let digest = OperationDigest::of(&operation);
         let arguments = operation.arguments.to_string();
@@ -296,7 +298,6 @@ impl Gate {
     /// As [`Self::take`], for an operation whose record is not yet its result: nothing is delivered.
     fn history_only(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
         let (number, found) = self.history.take(operation)?;
-        self.last_transaction = (operation.kind == OperationKind::Transaction).then_some(number);
         if found.is_none() {
             self.budget.check(number).map_err(Interrupt::Exhausted)?;
         }

@@ -167,7 +167,7 @@ impl Executor {
             GuestEnd::Broken(text) => return failed(&mut instance, text).await,
         };
         let gate = instance.guest().gate().expect("a workflow's instance has a gate");
-        app.habits().note(component.digest(), &name, (gate.last_transaction(), begun.elapsed()));
+        app.habits().note(component.digest(), &name, (gate.is_one_transaction(), begun.elapsed()));
         finish(gate, outcome)
     }
 

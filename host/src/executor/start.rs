@@ -13,7 +13,7 @@ use super::{App, Executor};
 use crate::calls::{Fate, Program, StartRequest, Withheld, Withholding};
 use crate::database::{Entry, Existing, Landed, NewRun, TakenRun, until_answered};
 use crate::failpoint;
-use crate::workflow::{Arguments, ArgumentsError, Failure, StepKind, StepNumber, WorkflowId};
+use crate::workflow::{Arguments, ArgumentsError, Failure, StepKind, WorkflowId};
 
 /// The pause before a start is prepared again under the identity that this process has got in the meantime.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
@@ -98,16 +98,19 @@ impl Executor {
         let started = tokio::spawn(async move {
             check_arguments(&program, &request).map_err(StartError::Unfit)?;
             let id = request.id.clone().unwrap_or_else(fresh_id);
-            let mut place = Some(place);
+            let (mut place, mut is_first) = (Some(place), true);
             loop {
-                let is_first = place.is_some();
-                if let Some(end) = executor.try_start(&program, (&id, &request), place.take()).await {
+                // The first place went with the run that was given up.
+                let own = place.take().or_else(|| executor.backlog.try_enter());
+                let may_withhold = is_first && request.is_awaited;
+                if let Some(end) = executor.try_start(&program, (&id, &request), own, may_withhold).await {
                     // A commit that was under way when its run was given up has landed by now, or never will.
                     if !is_first {
                         executor.doubt();
                     }
                     return end;
                 }
+                is_first = false;
                 tokio::time::sleep(BETWEEN_TRIES).await;
             }
         });
@@ -120,6 +123,7 @@ impl Executor {
         program: &Program,
         (id, request): (&WorkflowId, &StartRequest),
         place: Option<Place>,
+        may_withhold: bool,
     ) -> Option<Result<NewOrFound, StartError>> {
         if self.is_stopping() {
             return Some(Err(StartError::ShuttingDown));
@@ -129,8 +133,8 @@ impl Executor {
         new.trace = request.trace;
         failpoint::hit("start.prepared").await;
         let waiting = place.and_then(|place| self.backlog.keep_arguments(place, new.input_bytes()));
-        // One that is to wait without its arguments has to be written first; so has one that is started again.
-        let withheld = if request.is_awaited && waiting.is_some() { self.withhold(program, &new) } else { None };
+        // One that is to wait without its arguments has to be written first.
+        let withheld = if may_withhold && waiting.is_some() { self.withhold(program, &new) } else { None };
         let (fate, news) = match withheld {
             Some(withheld) => {
                 failpoint::hit("start.withheld").await;
@@ -200,7 +204,7 @@ impl Executor {
             Some(step) => matches!(program.manifest.step(step)?.kind, StepKind::Transaction { read_only: false, .. }),
             None => {
                 let habits = self.apps.get(&program.app)?.habits();
-                habits.last_transaction(&program.digest, &new.name) == Some(StepNumber::FIRST)
+                habits.is_one_transaction(&program.digest, &new.name)
             }
         };
         if !is_one_transaction {
