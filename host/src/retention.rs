@@ -22,6 +22,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// time. Without pauses, 6,000 runs went in a second on a machine of two busy cores (measured, of a million).
 const PAUSE_FOR_WORK: u32 = 1;
 
+/// How long the look at what runs hold is good for, and in times of what it took. A sweep of many millions takes hours, and
+/// what a run gets a handle of meanwhile must stay.
+const HELD_FOR: Duration = Duration::from_secs(2);
+const PAUSE_FOR_HELD: u32 = 10;
+
 /// How often a running host looks for components that nobody needs: the look may read all runs.
 const COMPONENTS_EVERY: Duration = Duration::from_secs(3600);
 
@@ -94,10 +99,14 @@ pub async fn sweep(
     if boundaries.is_empty() {
         return Ok(Some(swept));
     }
-    remover.look_at_held().await?;
     let mut after = EndOrder::default();
+    let mut held: Option<(Instant, Duration)> = None;
     loop {
         let begun = Instant::now();
+        if held.is_none_or(|(at, took)| at.elapsed() > HELD_FOR.max(took * PAUSE_FOR_HELD)) {
+            remover.look_at_held().await?;
+            held = Some((begun, begun.elapsed()));
+        }
         let Some(page) = remover.remove_page(&boundaries, &after, manner == Manner::DryRun).await? else {
             return Ok(Some(swept));
         };

@@ -13,6 +13,9 @@
 //! * runs that it has a handle of without having started them, because they had the id that it chose for a child, or
 //!   because it is a fork: by its records.
 //!
+//! And a run stays as long as one of its children does that is not to go as well: started anew under the same id, it would
+//! find that child under the id of its own, and take an old result for it.
+//!
 //! What a run only knows from its arguments, nobody can see. An outcome that was asked for is recorded with the one who
 //! asked, and needs its run no more.
 //!
@@ -32,9 +35,14 @@ const PAGE: i64 = 500;
 /// Records of the runs in one transaction; one run may have more, for it goes as a whole.
 const PAGE_RECORDS: i64 = 20_000;
 
-/// A row that is locked is passed over, and the rest waits for nobody; an index that somebody drops is worth no more.
+/// What the lock of whoever removes runs is named by: no executor can have this id, whose lock it would take.
+const NO_EXECUTOR: &str = "\nretention";
+
+/// A row that is locked is passed over, and the rest waits for nobody; an index that somebody drops is worth no more. A
+/// host that is stopped in the middle of a page must not keep the rows of it locked, nor hold vacuum back.
 const SETTINGS: &str =
     "SET lock_timeout = '1s'; SET statement_timeout = '60s'; SET plan_cache_mode = force_generic_plan;
+    SET idle_in_transaction_session_timeout = '10s';
     SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off";
 
 /// A point in the order in which runs have ended: by time, and by id at the same millisecond.
@@ -82,6 +90,8 @@ pub struct Remover {
 // statement still looks at 500 rows. `OFFSET 0` keeps the planner from joining first. Ids are compared by their bytes, as
 // this program compares them, and not by the database's language.
 //
+// What is held is compared as a subquery, which the server hashes; each row would be compared with each text of an array.
+//
 // `needed` is asked with the row of the parent as it is now. A parent that has an outcome never runs again, so what is not
 // needed now is not needed later; a parent that is resumed at this very moment was not SUCCESS or ERROR before either.
 const LOOK: &str = r#"
@@ -96,9 +106,13 @@ WITH bound AS (
      LIMIT $6 OFFSET 0
 ), candidate AS (
     SELECT c.workflow_uuid, c.completed_at, c.application_name,
-           c.workflow_uuid = ANY ($8) OR EXISTS (
+           c.workflow_uuid IN (SELECT unnest($8::text[])) OR EXISTS (
                SELECT FROM dbos.workflow_status p
                 WHERE p.workflow_uuid = c.parent_workflow_id AND coalesce(p.status, '') NOT IN ('SUCCESS', 'ERROR')
+           ) OR EXISTS (
+               SELECT FROM dbos.workflow_status k
+                WHERE k.parent_workflow_id = c.workflow_uuid
+                  AND ((k.completed_at, k.workflow_uuid COLLATE "C") <= (b.ended_at, b.run)) IS NOT TRUE
            ) AS is_needed,
            coalesce((SELECT max(o.function_id) FROM dbos.operation_outputs o
                       WHERE o.workflow_uuid = c.workflow_uuid), 0) AS records
@@ -119,10 +133,11 @@ UNION ALL
   WHERE (SELECT count(*) FROM page) = (SELECT count(*) FROM counted)
   ORDER BY s.completed_at DESC, s.workflow_uuid COLLATE "C" DESC LIMIT 1)"#;
 
-// Under the lock the row is looked at again: whoever has resumed the run in the meantime has made it another's.
+// Under the lock the row is looked at again: whoever has resumed the run in the meantime has made it another's, also if it
+// has ended again since.
 const LOCK: &str = "
 SELECT workflow_uuid, application_name FROM dbos.workflow_status
- WHERE workflow_uuid = ANY ($1) AND completed_at IS NOT NULL
+ WHERE workflow_uuid = ANY ($1) AND completed_at <= $2
    AND status IN ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
    FOR UPDATE SKIP LOCKED";
 
@@ -137,8 +152,8 @@ const REMOVE: [&str; 6] = [
     "DELETE FROM dbos_host.attempt WHERE workflow_uuid = ANY ($1)",
 ];
 
-// Asked once for a sweep and not for each page, since it walks over the records of every run that may go on. The three
-// halves are three indexes. `OFFSET 0` as above.
+// Not asked for each page, since it walks over the records of every run that may go on. The three halves are three indexes.
+// `OFFSET 0` as above. Runs that have not ended are told too: they may end before the next look.
 const HELD: &str = "
 SELECT DISTINCT o.child_workflow_id
   FROM (SELECT workflow_uuid FROM dbos.workflow_status WHERE status = 'PENDING'
@@ -150,7 +165,7 @@ SELECT DISTINCT o.child_workflow_id
       SELECT child_workflow_id FROM dbos.operation_outputs
        WHERE workflow_uuid = s.workflow_uuid AND child_workflow_id IS NOT NULL OFFSET 0) o
   JOIN dbos.workflow_status c ON c.workflow_uuid = o.child_workflow_id
- WHERE c.completed_at IS NOT NULL AND c.parent_workflow_id IS DISTINCT FROM s.workflow_uuid";
+ WHERE c.parent_workflow_id IS DISTINCT FROM s.workflow_uuid";
 
 // The age counts by the database's clock, which wrote the ends. `$3` is the run behind the newest that are kept.
 const BOUNDARY: &str = r#"
@@ -179,7 +194,7 @@ impl Remover {
     /// # Errors
     /// When the database does not answer.
     pub async fn try_lock(&self) -> Result<bool, DatabaseError> {
-        let key = lock_key(&super::lease::secret(&self.client).await?, "retention");
+        let key = lock_key(&super::lease::secret(&self.client).await?, NO_EXECUTOR);
         Ok(self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&key]).await?.get(0))
     }
 
@@ -199,7 +214,8 @@ impl Remover {
         Ok(last.map(|last| Boundary { app: app.clone(), last }))
     }
 
-    /// Finds out what runs hold that have not started it. To be called before the first page of a sweep.
+    /// Finds out what runs hold that have not started it. To be called before the first page of a sweep, and again every now
+    /// and then: a run gets a handle of an old one by starting a child under its id.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -243,20 +259,24 @@ impl Remover {
             }
         }
         let Some(after) = after else { return Ok(None) };
-        let removed: Vec<String> =
-            if dry_run { going.into_iter().map(|(_, app)| app).collect() } else { self.remove(&going).await? };
+        let removed: Vec<String> = if dry_run {
+            going.into_iter().map(|(_, app)| app).collect()
+        } else {
+            self.remove(&going, after.ended_at).await?
+        };
         Ok(Some(RemovedPage { removed: tally(removed), needed: tally(needed), after }))
     }
 
-    /// Removes these runs in one transaction, and returns the apps of those that it has removed.
-    async fn remove(&mut self, going: &[(String, String)]) -> Result<Vec<String>, DatabaseError> {
+    /// Removes those of these runs that ended at `last` at the latest, in one transaction, and returns the apps of those that
+    /// it has removed.
+    async fn remove(&mut self, going: &[(String, String)], last: i64) -> Result<Vec<String>, DatabaseError> {
         if going.is_empty() {
             return Ok(Vec::new());
         }
         let runs: Vec<&str> = going.iter().map(|(run, _)| run.as_str()).collect();
         failpoint::hit("retention.before_page").await;
         let transaction = self.client.transaction().await?;
-        let locked = transaction.query(LOCK, &[&runs]).await?;
+        let locked = transaction.query(LOCK, &[&runs, &last]).await?;
         let runs: Vec<&str> = locked.iter().map(|row| row.get(0)).collect();
         for statement in REMOVE {
             transaction.execute(statement, &[&runs]).await?;

@@ -19,6 +19,8 @@ const ARGUMENTS_KIB: u32 = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Backlog {
     runs: Arc<Semaphore>,
+    /// Half of the places.
+    half: usize,
     arguments_kib: Arc<Semaphore>,
 }
 
@@ -33,12 +35,19 @@ pub(super) struct Waiting(#[expect(dead_code, reason = "they are held")] (Place,
 impl Backlog {
     pub(super) fn new(runs: u32) -> Self {
         let semaphore = |count: u32| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(usize::MAX >> 4)));
-        Self { runs: semaphore(runs), arguments_kib: semaphore(ARGUMENTS_KIB) }
+        let runs = semaphore(runs);
+        Self { half: runs.available_permits() / 2, runs, arguments_kib: semaphore(ARGUMENTS_KIB) }
     }
 
     /// A place. `None`: as many wait as may.
     pub(super) fn try_enter(&self) -> Option<Place> {
         Arc::clone(&self.runs).try_acquire_owned().ok().map(Place)
+    }
+
+    /// A place for a child, which can do without one: as long as half of them are free. A guest that starts children without
+    /// end must not turn away everybody else.
+    pub(super) fn try_enter_child(&self) -> Option<Place> {
+        if self.runs.available_permits() > self.half { self.try_enter() } else { None }
     }
 
     /// A place, when there is one.
@@ -70,6 +79,14 @@ mod tests {
         drop(first);
         assert!(backlog.try_enter().is_none(), "it is that of the one who waits");
         drop(second.await);
+        assert!(backlog.try_enter().is_some());
+    }
+
+    #[test]
+    fn children_leave_places_for_others() {
+        let backlog = Backlog::new(4);
+        let _children = (backlog.try_enter_child().expect("a place"), backlog.try_enter_child().expect("a place"));
+        assert!(backlog.try_enter_child().is_none());
         assert!(backlog.try_enter().is_some());
     }
 

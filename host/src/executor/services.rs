@@ -61,7 +61,7 @@ impl Services for Executor {
             let ticket = executor.journal.append(Entry::Start(Box::new(child.clone()))).await?;
             let landed = ticket.durable().await?;
             if landed == Landed::Written {
-                let place = executor.backlog.try_enter();
+                let place = executor.backlog.try_enter_child();
                 let waiting = place.and_then(|place| executor.backlog.keep_arguments(place, child.input_bytes()));
                 executor.drive_new(&child, None, waiting);
             }

@@ -117,7 +117,8 @@ impl Executor {
         started.await.unwrap_or(Err(StartError::ShuttingDown))
     }
 
-    /// `None`: this process is another incarnation by now, or a start that was withheld was not written; once more.
+    /// `None`: this process is another incarnation by now, a start that was withheld was not written, or the run that was
+    /// met is gone; once more.
     async fn try_start(
         &self,
         program: &Program,
@@ -162,9 +163,11 @@ impl Executor {
                 Some(existing) if !existing.is_this_start => {
                     Some(Ok(NewOrFound { new, existing: Some(existing), news: None }))
                 }
-                // The answer to this very start was lost, and it was sent again; or the row is gone since. Whoever looked
-                // in the meantime has found the run and may have driven it, even to its end: only its records tell.
-                _ => {
+                // The run that was met is gone since: somebody has removed it. Nothing was started, so once more.
+                None => None,
+                // The answer to this very start was lost, and it was sent again. Whoever looked in the meantime has found
+                // the run and may have driven it, even to its end: only its records tell.
+                Some(_) => {
                     let claim = new.claim().clone();
                     self.drive_taken(&TakenRun { claim, attempts: 1, sleeps_until: None });
                     Some(Ok(NewOrFound { new, existing: None, news: None }))

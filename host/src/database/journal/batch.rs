@@ -22,7 +22,10 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// keep their order.
 /// One that does not go with what is taken waits for the next commit, and what does not touch its runs need not wait with
 /// it: a hundred starts of one id must not make a hundred commits of everybody's entries.
-pub(super) fn take(queue: &mut VecDeque<Pending>) -> Vec<Pending> {
+///
+/// `only_fresh`: nothing that was blocked. Each such try may take as long as a lock is waited for, so they take turns with
+/// everybody else's entries: fifty locked rows must not stop ten thousand runs.
+pub(super) fn take(queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<Pending> {
     let mut touched: HashMap<String, Touch> = HashMap::new();
     let (mut taken, mut left) = (Vec::new(), VecDeque::new());
     let mut bytes = 0;
@@ -30,10 +33,12 @@ pub(super) fn take(queue: &mut VecDeque<Pending>) -> Vec<Pending> {
         // What was blocked is tried alone, so that it does not hold up others again.
         if pending.blocked.is_some() {
             let goes = touch(&mut touched, &pending.entry);
-            if goes && taken.is_empty() && pending.blocked_until().is_none() {
+            if goes && !only_fresh && taken.is_empty() && pending.blocked_until().is_none() {
                 taken.push(pending);
                 break;
             }
+            // What comes behind it waits for it, its outcome too: in another commit, the outcome would come first.
+            touched.insert(pending.entry.run().as_str().to_owned(), Touch::Other);
             left.push_back(pending);
             continue;
         }
@@ -82,7 +87,9 @@ fn touch(touched: &mut HashMap<String, Touch>, entry: &Entry) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Fate;
+    use std::time::{Duration, Instant};
+
+    use super::super::{Blocked, Fate};
     use super::*;
     use crate::database::claim::{Claim, Incarnation};
     use crate::database::finish::{FinalOutcome, Finish};
@@ -140,7 +147,7 @@ mod tests {
         let mut queue: VecDeque<Pending> = entries.into_iter().map(pending).collect();
         let mut sizes = Vec::new();
         while !queue.is_empty() {
-            sizes.push(take(&mut queue).len());
+            sizes.push(take(&mut queue, false).len());
         }
         sizes
     }
@@ -169,6 +176,37 @@ mod tests {
         // But what touches a run that waits, waits behind it, in its order.
         assert_eq!(taken(vec![record("a"), start("b", Some("a")), record("b"), finish("a", "t")]), [1, 1, 2]);
         assert_eq!(taken(vec![record("a"), record("a"), finish("a", "t")]), [1, 2]);
+    }
+
+    /// A queue of entries, each with the seconds for which it is still blocked, if somebody's lock was in its way.
+    fn queue(entries: Vec<(Entry, Option<u64>)>) -> VecDeque<Pending> {
+        let pending = |(entry, seconds): (Entry, Option<u64>)| {
+            let (answer, _) = tokio::sync::oneshot::channel();
+            let pause = Duration::from_secs(1);
+            let blocked =
+                seconds.map(|seconds| Blocked { until: Instant::now() + Duration::from_secs(seconds), pause });
+            Pending { entry, behind: Vec::new(), answer, fate: Fate::default(), blocked }
+        };
+        entries.into_iter().map(pending).collect()
+    }
+
+    #[test]
+    fn an_outcome_waits_behind_its_blocked_record() {
+        let mut queue = queue(vec![(record("a"), Some(60)), (finish("a", "t"), None), (record("b"), None)]);
+        let taken = take(&mut queue, false);
+        assert_eq!(taken.iter().map(|pending| pending.entry.run().as_str()).collect::<Vec<_>>(), ["b"]);
+        assert!(take(&mut queue, false).is_empty());
+        assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn what_was_blocked_takes_turns_with_the_others() {
+        let mut queue = queue(vec![(record("a"), Some(0)), (record("b"), Some(0)), (record("c"), None)]);
+        let first = |taken: Vec<Pending>| taken.first().map(|pending| pending.entry.run().as_str().to_owned());
+        assert_eq!(first(take(&mut queue, false)).as_deref(), Some("a"));
+        assert_eq!(first(take(&mut queue, true)).as_deref(), Some("c"));
+        assert_eq!(first(take(&mut queue, true)), None);
+        assert_eq!(first(take(&mut queue, false)).as_deref(), Some("b"));
     }
 
     #[test]

@@ -400,3 +400,22 @@ async fn a_row_that_somebody_has_locked_holds_up_its_own_run_only() {
     assert_eq!(behind.durable().await, Ok(Landed::Written));
     assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'").await, 20);
 }
+
+#[tokio::test]
+async fn an_outcome_that_comes_while_its_record_waits_for_a_lock_is_not_written_before_it() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(1)).await;
+    let somebody = place.database.own_client().await.unwrap();
+    somebody.batch_execute("BEGIN; SELECT FROM dbos.workflow_status FOR UPDATE").await.unwrap();
+    let stuck = journal.append(recorded(&runs[0], "1")).await.unwrap();
+    // The record's commit is under way, so that the outcome is in none with it.
+    place.until_a_lock_is_waited_for().await;
+    let behind = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&stuck)).await.unwrap();
+    // Longer than a lock is waited for, and than the first pause.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    somebody.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(stuck.durable().await, Ok(Landed::Written));
+    assert_eq!(behind.durable().await, Ok(Landed::Written));
+    assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs").await, 1);
+}

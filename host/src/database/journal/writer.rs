@@ -37,6 +37,9 @@ const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(4);
 /// connection and have nothing behind it.
 const OPEN_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
 
+/// How long at least the journal waits when nothing can be written now but what somebody has locked.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long plans are kept. One that was made for a table of a few rows reads the table from end to end, and goes on to
 /// do so when it has a million: the server looks again when its statistics change, which may take minutes. Making the
 /// plans takes about three milliseconds.
@@ -66,12 +69,19 @@ impl Writer {
     /// Writes what comes, until the last front of the journal is dropped.
     pub(super) async fn run(mut self, mut entries: mpsc::Receiver<Pending>) {
         let mut queue: VecDeque<Pending> = VecDeque::new();
+        let mut only_fresh = false;
         loop {
-            if queue.iter().all(|pending| pending.blocked_until().is_some()) && !more(&mut queue, &mut entries).await {
-                return;
-            }
             fill(&mut queue, &mut entries);
-            let together = batch::take(&mut queue);
+            let together = batch::take(&mut queue, only_fresh);
+            // One that was blocked has had its turn.
+            only_fresh = together.iter().any(|pending| pending.blocked.is_some());
+            if together.is_empty() {
+                // There is nothing, or what is there waits for somebody's lock, or behind what does.
+                if !more(&mut queue, &mut entries).await {
+                    return;
+                }
+                continue;
+            }
             for pending in &together {
                 failpoint::hit(pending.entry.point(true)).await;
             }
@@ -203,10 +213,12 @@ impl Writer {
 
 /// Waits for an entry, or until a blocked one may be tried again. False: the journal is closed.
 async fn more(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) -> bool {
-    let next = queue.iter().filter_map(Pending::blocked_until).min();
+    let next = queue.iter().filter_map(|pending| pending.blocked.map(|blocked| blocked.until)).min();
+    // The earliest may be due by now, or be due and wait behind another of its run.
+    let soon = Instant::now() + SHORTEST_PAUSE;
     let due = async {
         match next {
-            Some(until) => tokio::time::sleep_until(until.into()).await,
+            Some(until) => tokio::time::sleep_until(until.max(soon).into()).await,
             None => std::future::pending().await,
         }
     };
@@ -364,7 +376,7 @@ mod tests {
         let mut queue: VecDeque<Pending> = VecDeque::new();
         fill(&mut queue, &mut entries);
         assert_eq!(queue.len(), batch::MOST_ENTRIES);
-        batch::take(&mut queue);
+        batch::take(&mut queue, false);
         fill(&mut queue, &mut entries);
         assert_eq!((queue.len(), entries.len()), (batch::MOST_ENTRIES, 2 * batch::MOST_ENTRIES));
     }
