@@ -100,6 +100,16 @@ async fn a_page_of_sleepers_makes_no_instance_before_it_is_due() {
 }
 
 #[tokio::test]
+async fn attempts_before_its_last_record_do_not_make_a_sleeper_late() {
+    let place = Place::with_sleepers(1, "").await;
+    // Each of them was before the sleep, or there would be no sleep.
+    place.database.query("UPDATE dbos.workflow_status SET recovery_attempts = 14", &[]).await;
+    let _host = place.builder.start().await;
+    place.wake_all();
+    until("it has ended", async || place.ended().await == 1).await;
+}
+
+#[tokio::test]
 async fn ten_thousand_due_at_once_are_all_done_and_fresh_runs_are_not_starved() {
     let place = Place::with_sleepers(10_000, "").await;
     let before = place.owner().await;

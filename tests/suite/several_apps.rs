@@ -181,6 +181,32 @@ async fn what_an_app_left_at_a_host_that_lives_goes_on_at_the_one_that_serves_it
     assert_eq!(database.wait_for_end("b").await.status, "SUCCESS");
 }
 
+/// The same while somebody else has locked the run: the host waits for nobody, keeps its lease, and leaves the run later.
+#[tokio::test]
+async fn a_locked_run_of_an_app_that_is_not_served_holds_up_nobody() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let (outside, gate) = Outside::held(Answer::json(&json!("ok"))).await;
+    let app = |name: &str, guest: &str| asking(name, guest, &outside);
+    let both = configured(&database, &format!("apps:\n{}{}", app("one", "starts"), app("two", "retries")));
+    let mut host = both.executor("first").start().await;
+    host.start_workflow("asks", "b", &json!({ "how": "once" })).await;
+    outside.wait_for(1).await;
+    host.kill9().await;
+    gate.open();
+    let mut other = database.connect().await;
+    let lock = other.transaction().await.unwrap();
+    lock.query("SELECT 1 FROM dbos.workflow_status WHERE workflow_uuid = 'b' FOR UPDATE", &[]).await.unwrap();
+    let one = configured(&database, &format!("apps:\n{}", app("one", "starts"))).executor("first");
+    let _first = one.start().await;
+    let renewed = "SELECT count(*) FROM dbos_host.executor
+                    WHERE executor_id = 'first' AND lease_expires_at > started_at + interval '15 seconds'";
+    eventually("the lease is renewed", async || (database.count(renewed, &[]).await == 1).then_some(())).await;
+    lock.rollback().await.unwrap();
+    let two = configured(&database, &format!("apps:\n{}", app("two", "retries"))).executor("second");
+    let _second = two.start().await;
+    assert_eq!(database.wait_for_end("b").await.status, "SUCCESS");
+}
+
 #[tokio::test]
 async fn apps_with_a_workflow_of_one_name_are_not_served_together() {
     let database = TestPostgres::shared().fresh_database().await;

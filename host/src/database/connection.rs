@@ -23,6 +23,12 @@ pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// of one takes the server longer than running it ten times.
 const HOST_SETTINGS: &str = "SET search_path = pg_catalog; SET jit = off";
 
+/// On the connections of the pool as well: there are few, and one that waits for hours for a row that somebody else has locked
+/// is one that others get next, when whoever asked has gone. A commit is on disk, and a fence is made for READ COMMITTED,
+/// whatever the role or the database has as its default.
+const POOL_SETTINGS: &str =
+    "SET lock_timeout = '10s'; SET synchronous_commit = on; SET default_transaction_isolation = 'read committed'";
+
 /// The system database (lifetime: the process): where it is, and a small pool for reads.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -83,7 +89,10 @@ fn pool(url: &DatabaseUrl, size: usize) -> Pool {
         .max_size(size)
         .runtime(Runtime::Tokio1)
         .post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move { client.batch_execute(HOST_SETTINGS).await.map_err(HookError::Backend) })
+            Box::pin(async move {
+                let settings = format!("{HOST_SETTINGS}; {POOL_SETTINGS}");
+                client.batch_execute(&settings).await.map_err(HookError::Backend)
+            })
         }))
         .build()
         .expect("a pool without time-outs needs nothing that could be missing")

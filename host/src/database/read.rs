@@ -110,7 +110,8 @@ impl super::Database {
         }))
     }
 
-    /// Those of the runs that have not ended. The others have, or are gone.
+    /// Those of the runs that have not ended, as [`Self::outcome`] sees it: a status that this program does not know is no end.
+    /// The others have, or are gone.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -119,7 +120,8 @@ impl super::Database {
         let statement = client
             .prepare_cached(
                 "SELECT workflow_uuid FROM dbos.workflow_status
-                  WHERE workflow_uuid = ANY($1) AND status IN ('PENDING', 'ENQUEUED', 'DELAYED')",
+                  WHERE workflow_uuid = ANY($1)
+                    AND coalesce(status, '') NOT IN ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')",
             )
             .await?;
         let runs: Vec<&str> = runs.iter().map(WorkflowId::as_str).collect();

@@ -60,13 +60,21 @@ UPDATE dbos.workflow_status s
   RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts";
 
 // The runs of `t`, and when they wake up. Of any other record than a sleep the output is not sent; it may be megabytes.
+//
+// Attempts that were counted before the last record have not come to nothing: the count in the row is that of the last
+// instance, and begins anew with the next one (`attempt`).
 pub(super) const WITH_LAST_RECORD: &str = "
-SELECT t.workflow_uuid, t.owner_xid, t.recovery_attempts, last.sleep, last.completed_at_epoch_ms FROM t
+SELECT t.workflow_uuid, t.owner_xid,
+       CASE WHEN t.recovery_attempts > 1 AND last.step > coalesce((
+                SELECT a.records FROM dbos_host.attempt a WHERE a.workflow_uuid = t.workflow_uuid), 0)
+            THEN 0 ELSE t.recovery_attempts END,
+       CASE WHEN last.name = 'DBOS.sleep' THEN last.output END,
+       CASE WHEN last.name = 'DBOS.sleep' THEN last.completed_at END
+  FROM t
   LEFT JOIN LATERAL (
-      SELECT o.output AS sleep, o.completed_at_epoch_ms FROM (
-          SELECT function_name, output, completed_at_epoch_ms FROM dbos.operation_outputs
-           WHERE workflow_uuid = t.workflow_uuid ORDER BY function_id DESC LIMIT 1) o
-       WHERE o.function_name = 'DBOS.sleep') last ON true";
+      SELECT function_id AS step, function_name AS name, output, completed_at_epoch_ms AS completed_at
+        FROM dbos.operation_outputs
+       WHERE workflow_uuid = t.workflow_uuid ORDER BY function_id DESC LIMIT 1) last ON true";
 
 const OWN: &str = "
 WITH t AS (
@@ -78,6 +86,9 @@ WITH t AS (
 // What an earlier incarnation left of apps that its executor does not serve any more. As long as the executor lives, nobody
 // would take it: its lease holds, and it does not want it. So it gets another executor, whose lease is over, and whichever
 // host serves the app finds it as it finds what dead hosts left.
+//
+// Waiting for a row that somebody else has locked would be waiting with the executor's own row locked: its lease could not be
+// renewed meanwhile.
 const LEAVE: &str = "
 WITH self AS (
     SELECT 1 FROM dbos_host.executor WHERE executor_id = $1 AND incarnation = $2 FOR SHARE
@@ -89,7 +100,7 @@ WITH self AS (
         AND EXISTS (SELECT 1 FROM self)
       ORDER BY workflow_uuid
       LIMIT $4
-      FOR NO KEY UPDATE
+      FOR NO KEY UPDATE SKIP LOCKED
 ), nobody AS (
     INSERT INTO dbos_host.executor (executor_id, incarnation, lease_expires_at)
       SELECT $5, $5, clock_timestamp() - interval '1 second' WHERE EXISTS (SELECT 1 FROM page)
@@ -97,9 +108,17 @@ WITH self AS (
 )
 UPDATE dbos.workflow_status s SET executor_id = $5 FROM page WHERE s.workflow_uuid = page.workflow_uuid";
 
+const HAS_TO_LEAVE: &str = "
+SELECT EXISTS (
+    SELECT 1 FROM dbos.workflow_status
+     WHERE status = 'PENDING' AND executor_id = $1 AND application_name <> ALL ($3)
+       AND application_version IN (SELECT digest FROM dbos_host.component)
+       AND (owner_xid IS NULL OR NOT starts_with(owner_xid, $2)))";
+
 impl super::Database {
     /// Leaves the next page of runs that earlier incarnations of this executor had, of apps that it does not serve, to
-    /// whoever serves them: under the name `nobody`, an executor that is dead. Returns how many there were.
+    /// whoever serves them: under the name `nobody`, an executor that is dead. Returns how many there were. None: nothing is
+    /// left but what somebody else has locked; see [`Self::has_to_leave`].
     ///
     /// # Errors
     /// When the database does not answer. The page may have been left; what is left to do is found again.
@@ -112,6 +131,20 @@ impl super::Database {
         let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
         let client = self.client().await?;
         Ok(client.execute(LEAVE, &[&executor, &incarnation.as_str(), &apps, &PAGE, &nobody]).await?)
+    }
+
+    /// True when there are runs that [`Self::leave`] has not left, because somebody else had locked them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn has_to_leave(
+        &self,
+        apps: &[AppName],
+        (executor, incarnation): (&str, &Incarnation),
+    ) -> Result<bool, DatabaseError> {
+        let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
+        let client = self.client().await?;
+        Ok(client.query_one(HAS_TO_LEAVE, &[&executor, &incarnation.as_str(), &apps]).await?.get(0))
     }
 
     /// Takes a page of the runs that `dead` left, from the key `after` on, in the order of their keys. When it returns, they

@@ -38,8 +38,10 @@ enum Leaves {
 
 /// Why there is nothing to make an instance from.
 enum NotPrepared {
-    /// The run is not this host's any more.
+    /// The claim is one of an earlier incarnation.
     Lost,
+    /// The row says that the claim is over.
+    NotOwner,
     /// It may work in a while.
     Blocked(String),
     /// The host stops.
@@ -97,10 +99,12 @@ impl Executor {
             driven.counted(true);
         }
         loop {
+            let is_fresh = matches!(next, Next::Fresh(..));
+            let slot = async { if is_fresh { self.slots.fresh_workflow().await } else { self.slots.workflow().await } };
             let slot = tokio::select! {
                 biased;
                 () = self.stopped() => return stopped(driven),
-                slot = self.slots.workflow() => slot,
+                slot = slot => slot,
             };
             let mut prepared = match std::mem::replace(&mut next, Next::Load(None)) {
                 Next::Fresh(prepared, _waited) => *prepared,
@@ -109,6 +113,10 @@ impl Executor {
                     match self.prepare(&claim).await {
                         Ok(prepared) => prepared,
                         Err(NotPrepared::Lost) => return self.lost(&claim),
+                        Err(NotPrepared::NotOwner) => {
+                            driven.gone();
+                            return self.lost(&claim);
+                        }
                         Err(NotPrepared::Blocked(reason)) => return Leaves::Blocked(driven, reason),
                         Err(NotPrepared::ShuttingDown) => return stopped(driven),
                     }
@@ -231,10 +239,15 @@ impl Executor {
     /// Counts an attempt and loads what the instance needs.
     async fn prepare(&self, claim: &Claim) -> Result<Prepared, NotPrepared> {
         self.lease.held().await;
+        // It is claimed anew by now, or about to be. An attempt that is counted under a claim that may begin nothing would be
+        // one that nobody gives back.
+        if !claim.is_of(&self.identity().incarnation) {
+            return Err(NotPrepared::Lost);
+        }
         failpoint::hit("attempt.before_count").await;
         match self.loader.load(claim).await {
             Ok(Load::Ready(loaded)) => Ok(Prepared::replay(*loaded)),
-            Ok(Load::NotOwner) => Err(NotPrepared::Lost),
+            Ok(Load::NotOwner) => Err(NotPrepared::NotOwner),
             Ok(Load::Locked) => Err(NotPrepared::Blocked("somebody else has locked its row".into())),
             Ok(Load::Failed(error)) => Err(NotPrepared::Blocked(error.to_string())),
             Err(_closed) => Err(NotPrepared::ShuttingDown),

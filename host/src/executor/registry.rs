@@ -76,8 +76,8 @@ pub(super) struct Registry(Arc<Shared>);
 struct Shared {
     runs: Mutex<Runs>,
     interrupted: Mutex<Vec<Claim>>,
-    /// Somebody stopped driving a run that has not ended: lost, or because of a bug. Whoever looks finds the runs that
-    /// are still this host's, and drives them again.
+    /// Somebody stopped driving a run that has not ended: lost, displaced, or because of a bug. Whoever looks finds the runs
+    /// that are still this host's, and drives them again.
     abandoned: AtomicBool,
     /// A run was parked that is due before every other.
     sooner: Notify,
@@ -141,6 +141,8 @@ impl Shared {
         }
         drop(runs);
         if let Some(old) = old {
+            // Which of the two claims is the older one, nobody can see here: an answer of the database may have been overtaken.
+            self.abandoned.store(true, Ordering::SeqCst);
             old.tell(News::LookElsewhere);
         }
         true
@@ -274,6 +276,8 @@ enum End {
     Parked,
     /// It has ended.
     Ended(Outcome),
+    /// Its row has said that this claim is over.
+    Gone,
     /// Whatever the database says.
     Elsewhere,
 }
@@ -324,6 +328,12 @@ impl Driven {
         }
     }
 
+    /// The row has just said that the claim is over. No doubt comes of that: under another claim the run is another's, or has
+    /// an entry of its own.
+    pub(super) fn gone(mut self) {
+        self.end = End::Gone;
+    }
+
     /// The run has ended.
     pub(super) fn ended(mut self, outcome: Outcome) {
         self.end = End::Ended(outcome);
@@ -354,14 +364,15 @@ impl Driven {
 
 impl Drop for Driven {
     fn drop(&mut self) {
-        let news = match std::mem::replace(&mut self.end, End::Parked) {
+        let (news, is_abandoned) = match std::mem::replace(&mut self.end, End::Parked) {
             End::Parked => return,
-            End::Ended(outcome) => News::Ended(outcome),
-            End::Elsewhere => News::LookElsewhere,
+            End::Ended(outcome) => (News::Ended(outcome), false),
+            End::Gone => (News::LookElsewhere, false),
+            End::Elsewhere => (News::LookElsewhere, true),
         };
         // A task whose run has a newer one leaves nothing behind.
         let Some(entry) = self.registry.lock().remove(&self.claim) else { return };
-        if news == News::LookElsewhere {
+        if is_abandoned {
             self.registry.abandoned.store(true, Ordering::SeqCst);
         }
         entry.tell(news);
@@ -412,6 +423,19 @@ mod tests {
         assert!(!registry.give_up(&first) && registry.give_up(&second));
         assert_eq!(registry.take_due(EpochMs(9)).err(), Some(None));
         assert!(registry.follow(first.run()).is_none());
+    }
+
+    #[test]
+    fn a_displaced_run_is_doubted_and_a_claim_that_is_over_is_not() {
+        let (registry, first, second) = (Registry::default(), claim(), claim());
+        registry.enter_parked(&first, EpochMs(5));
+        assert!(!registry.take_abandoned());
+        registry.enter_parked(&second, EpochMs(5));
+        assert!(registry.take_abandoned(), "the claim that came last may be the older one");
+        let news = registry.follow(second.run()).expect("it is here");
+        registry.take_due(EpochMs(5)).expect("it is due").gone();
+        assert_eq!(*news.borrow(), News::LookElsewhere);
+        assert!(!registry.take_abandoned() && registry.follow(second.run()).is_none());
     }
 
     #[test]

@@ -20,12 +20,26 @@ pub struct SlotCounts {
     pub steps: u32,
 }
 
+/// Of how many slots one run of a kind (fresh, or due) at most waits for one. Half as many as there are slots keep them all
+/// busy, since a run is loaded in its slot; and whoever comes has at most this many of the other kind in front of it.
+const SLOTS_FOR_ONE_WAITING: u32 = 2;
+
+impl SlotCounts {
+    /// How many runs of a kind may stand before the slots of workflows.
+    pub(super) fn waiting_at_once(self) -> usize {
+        usize::try_from((self.workflows / SLOTS_FOR_ONE_WAITING).max(1)).unwrap_or(usize::MAX >> 4)
+    }
+}
+
 /// The slots (lifetime: the process).
 #[derive(Debug)]
 pub(super) struct Slots {
     counts: SlotCounts,
     handlers: Arc<Semaphore>,
     workflows: Arc<Semaphore>,
+    /// Of fresh runs, those that may stand before the slots: as many as of due ones (`wake`), so that both come to their turn,
+    /// however many there are of either.
+    fresh: Semaphore,
     steps: Arc<Semaphore>,
     waiting: AtomicUsize,
     someone_waits: Notify,
@@ -44,6 +58,7 @@ impl Slots {
             counts,
             handlers: semaphore(counts.handlers),
             workflows: semaphore(counts.workflows),
+            fresh: Semaphore::new(counts.waiting_at_once()),
             steps: semaphore(counts.steps),
             waiting: AtomicUsize::new(0),
             someone_waits: Notify::new(),
@@ -61,6 +76,13 @@ impl Slots {
 
     pub(super) async fn step(&self) -> Slot {
         take(&self.steps, 1).await
+    }
+
+    /// A slot for a run that was just started. Thousands of them may wait; if all stood before the slots, each of the few due
+    /// runs that do would have all of them in front of it, and what was begun would never come to its end.
+    pub(super) async fn fresh_workflow(&self) -> Slot {
+        let _place = self.fresh.acquire().await.expect("the semaphores are never closed");
+        self.workflow().await
     }
 
     pub(super) async fn workflow(&self) -> Slot {
@@ -124,6 +146,26 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn many_fresh_runs_do_not_stand_in_front_of_a_due_one() {
+        let slots = Slots::new(SlotCounts { handlers: 1, workflows: 1, steps: 1 });
+        let held = slots.workflow().await;
+        let mut fresh: Vec<_> = (0..3).map(|_| Box::pin(slots.fresh_workflow())).collect();
+        for fresh in &mut fresh {
+            assert!(fresh.as_mut().now_or_never().is_none());
+        }
+        let mut due = Box::pin(slots.workflow());
+        assert!(due.as_mut().now_or_never().is_none());
+        drop(held);
+        let first = fresh[0].as_mut().now_or_never().expect("it came first");
+        assert!(fresh[1].as_mut().now_or_never().is_none(), "it stands before the slots now, behind the due one");
+        drop(first);
+        assert!(fresh[1].as_mut().now_or_never().is_none());
+        let second = due.as_mut().now_or_never().expect("it is its turn");
+        drop(second);
+        assert!(fresh[1].as_mut().now_or_never().is_some());
+    }
 
     #[tokio::test]
     async fn one_who_waits_presses_those_who_hold() {

@@ -17,10 +17,6 @@ use crate::calls::WaitFor;
 use crate::database::TakenRun;
 use crate::workflow::{AttemptBackoff, EpochMs, WorkflowId};
 
-/// Of how many slots one due run at most waits for one. Half as many as there are slots keep them all busy, since a run
-/// is loaded in its slot; and whoever comes has at most this many in front of it.
-const SLOTS_FOR_ONE_WAITING: u32 = 2;
-
 /// How long a run waits when its row is locked or cannot be read, at first and at most. Most locks last for milliseconds,
 /// and what has lasted for a minute may last for an hour.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -35,8 +31,7 @@ pub(super) type PlaceInQueue = OwnedSemaphorePermit;
 impl Executor {
     /// Takes up parked runs when they are due, for ever.
     pub async fn take_up_due(self: Arc<Self>) {
-        let places = (self.slots.counts().workflows / SLOTS_FOR_ONE_WAITING).max(1);
-        let queue = Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(usize::MAX >> 4)));
+        let queue = Arc::new(Semaphore::new(self.slots.counts().waiting_at_once()));
         loop {
             let place = Arc::clone(&queue).acquire_owned().await.expect("the semaphore is never closed");
             let driven = tokio::select! {

@@ -39,6 +39,9 @@ struct State {
 }
 
 async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(), DatabaseError> {
+    // Before the identity: what is doubted is what the identity that is looked after below has done, or an earlier one.
+    let doubt = executor.take_doubt();
+    state.unfinished |= doubt;
     let identity = executor.identity();
     // Before the runs are claimed anew: the attempts are given back under the claims that they were counted with.
     // They are forgotten only behind it. If its answer was lost, they are given back once more: a run that has one attempt
@@ -51,7 +54,7 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
     let seen = state.first_look_of.as_ref().is_some_and(|seen| seen.incarnation == identity.incarnation);
     let findings = Findings {
         expired: executor.database().expired_executors(&identity.executor).await?,
-        doubt: executor.take_doubt(),
+        doubt,
         unfinished: state.unfinished,
         is_first_look: !seen,
     };
@@ -64,7 +67,7 @@ async fn look_and_act(executor: &Arc<Executor>, state: &mut State) -> Result<(),
                 take_over(executor, &identity, &dead).await?;
                 if dead == identity.executor {
                     is_clean = !has_left_behind(executor, &identity, &dead).await?;
-                    leave_others(executor, &identity).await?;
+                    is_clean &= leave_others(executor, &identity).await?;
                 }
             }
             Move::AdoptOwn => adopt_own(executor, &identity).await?,
@@ -121,15 +124,16 @@ async fn has_left_behind(executor: &Executor, identity: &Identity, dead: &str) -
     Ok(is_left)
 }
 
-/// Leaves what this executor had of apps that it does not serve any more to whoever serves them.
-async fn leave_others(executor: &Arc<Executor>, identity: &Identity) -> Result<(), DatabaseError> {
+/// Leaves what this executor had of apps that it does not serve any more to whoever serves them. False: not all of it,
+/// because somebody else has locked something.
+async fn leave_others(executor: &Arc<Executor>, identity: &Identity) -> Result<bool, DatabaseError> {
     let apps: Vec<AppName> = executor.apps().map(|app| app.name().clone()).collect();
     let nobody = format!("{}-left-{}", identity.executor, &uuid::Uuid::new_v4().simple().to_string()[..6]);
     let owner = (identity.executor.as_str(), &identity.incarnation);
     loop {
         let left = executor.database().leave(&nobody, &apps, owner).await?;
         if left == 0 {
-            return Ok(());
+            return Ok(!executor.database().has_to_leave(&apps, owner).await?);
         }
         tracing::info!("{left} unfinished workflows are of apps that this host does not serve; others may take them");
         tokio::time::sleep(PAUSE_BETWEEN_PAGES).await;

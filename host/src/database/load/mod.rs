@@ -49,7 +49,7 @@ pub enum Load {
     NotOwner,
     /// Somebody else has locked its row. Nothing was counted; it may work in a while.
     Locked,
-    /// The database answers, and cannot load this run. The attempt may have been counted.
+    /// The database answers, and cannot load this run. What was counted has been given back, if the database let it.
     Failed(DatabaseError),
 }
 

@@ -137,6 +137,22 @@ async fn what_the_server_refuses_of_one_run_costs_no_other() {
 }
 
 #[tokio::test]
+async fn what_the_server_refuses_to_read_uses_up_no_attempt() {
+    let place = Place::with_runs(2).await;
+    place.load_all().await;
+    let mut other = place.database.own_client().await.unwrap();
+    let lock = other.transaction().await.unwrap();
+    // Attempts can be counted, and histories cannot be read.
+    lock.batch_execute("REINDEX INDEX dbos_host.operation_digest_pkey").await.unwrap();
+    let loads = place.load_all().await;
+    assert!(matches!(&loads[..], [Load::Failed(_), Load::Failed(_)]), "{loads:?}");
+    lock.commit().await.unwrap();
+    for load in place.load_all().await {
+        assert_eq!(ready(&load).attempt.count, 3, "the start, the first load and this one");
+    }
+}
+
+#[tokio::test]
 async fn histories_of_all_sizes_are_read_whole() {
     let place = Place::with_runs(5).await;
     place.record(1, 12_000, 1).await;

@@ -33,6 +33,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// statements to be cancelled.
 const ANSWER_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(3);
 
+/// How long giving attempts back may hold up the others.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The task (lifetime: the process).
 pub(super) struct Work {
     database: Database,
@@ -171,8 +174,10 @@ impl Work {
                     wanted.tell(Answer::Found(row, stored));
                 }
             }
-            // Their attempts are counted, and will be again.
-            Err(error) => self.refused(together, error),
+            Err(error) => {
+                give_back(&self.database, &together).await;
+                self.refused(together, error);
+            }
         }
     }
 
@@ -229,8 +234,22 @@ async fn read_alone(database: Database, large: Arc<Semaphore>, wanted: Wanted, r
         match database.read_history(&wanted.claim).await {
             Ok(stored) => return wanted.tell(Answer::Found(row, stored)),
             Err(error) if error.is_connection_lost() => backoff.wait(&error).await,
-            Err(error) => return wanted.tell(Answer::Failed(error)),
+            Err(error) => {
+                give_back(&database, std::slice::from_ref(&wanted)).await;
+                return wanted.tell(Answer::Failed(error));
+            }
         }
+    }
+}
+
+/// Gives the attempts back that were counted for runs whose histories the server refuses to read: no instance is made, and
+/// the database's trouble must not use up a run's attempts. If that fails too, they stay counted.
+async fn give_back(database: &Database, together: &[Wanted]) {
+    let claims: Vec<Claim> = together.iter().map(|wanted| wanted.claim.clone()).collect();
+    match tokio::time::timeout(GIVE_BACK_TIMEOUT, database.give_back_attempts(&claims)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("cannot give attempts back: {error}"),
+        Err(elapsed) => tracing::debug!("cannot give attempts back: {elapsed}"),
     }
 }
 
