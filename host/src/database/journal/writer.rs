@@ -37,6 +37,9 @@ const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(4);
 /// connection and have nothing behind it.
 const OPEN_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(2);
 
+/// Somebody else's lock, for too long or in a circle. Two hosts that start each other's children and neighbours may meet so.
+const IN_THE_WAY: [SqlState; 2] = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
+
 /// How long at least the journal waits when nothing can be written now but what somebody has locked.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -340,7 +343,7 @@ impl Trouble {
     fn of(error: Error) -> Result<Self, DatabaseError> {
         if is_an_entrys_fault(&error) {
             Ok(Self::Entry(error.into()))
-        } else if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        } else if error.code().is_some_and(|code| IN_THE_WAY.contains(code)) {
             Ok(Self::Locked)
         } else {
             Err(error.into())
