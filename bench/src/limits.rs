@@ -8,10 +8,11 @@ use std::fs;
 use std::mem::discriminant;
 
 use anyhow::{Context as _, Result, bail};
+use dbos_host_tests::postgres::program;
 use dbos_host_tests::{Database, HostBuilder};
 use tokio::process::Command;
 
-use crate::server::{Server, program};
+use crate::server::Server;
 use crate::table::Table;
 
 /// How long a limit is measured, in seconds. It is measured some ten times in a round.

@@ -3,10 +3,10 @@
 //! This module must not know what is measured.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use dbos_host_tests::postgres::program;
 use dbos_host_tests::{Database, TestPostgres};
 use tokio::process::Command;
 
@@ -134,16 +134,6 @@ fn commits(text: &str) -> Option<u64> {
     // No such line, in a table that is whole, is no commit.
     text.lines().find(|line| line.trim_start().starts_with("Total"))?;
     lines.iter().map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
-}
-
-/// A program of PostgreSQL: Debian keeps those of each version in a folder of its own.
-pub(crate) fn program(name: &str) -> PathBuf {
-    let folders = Path::new("/usr/lib/postgresql").read_dir().into_iter().flatten().flatten();
-    let found = folders.filter_map(|entry| {
-        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
-        Some((version, entry.path().join("bin").join(name))).filter(|(_, file)| file.exists())
-    });
-    found.max().map_or_else(|| name.into(), |(_, file)| file)
 }
 
 #[cfg(test)]

@@ -160,6 +160,13 @@ fn as_postgres(program: &str) -> Command {
     command
 }
 
+/// A program of PostgreSQL, the newest that there is.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let files = versioned_folders().into_iter().map(|folder| Path::new(&folder).join(name));
+    files.into_iter().find(|file| file.exists()).unwrap_or_else(|| name.into())
+}
+
 /// Where Debian keeps the programs of each version, the newest first.
 fn versioned_folders() -> Vec<String> {
     let versions = Path::new("/usr/lib/postgresql").read_dir().into_iter().flatten().flatten();

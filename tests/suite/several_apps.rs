@@ -162,9 +162,9 @@ async fn what_a_killed_host_left_of_each_app_goes_on() {
     assert_eq!(database.wait_for_end("b").await.status, "SUCCESS");
 }
 
-/// The executor that had the run lives and does not serve its app any more, so nobody waits for its end.
-#[tokio::test]
-async fn what_an_app_left_at_a_host_that_lives_goes_on_at_the_one_that_serves_it() {
+/// The executor `first` has served the apps `one` and `two`, and was killed with the run `b` of `two` unfinished. The outside
+/// that it had asked answers from now on.
+async fn left_by_an_app() -> (Database, Outside) {
     let database = TestPostgres::shared().fresh_database().await;
     let (outside, gate) = Outside::held(Answer::json(&json!("ok"))).await;
     let app = |name: &str, guest: &str| asking(name, guest, &outside);
@@ -174,6 +174,14 @@ async fn what_an_app_left_at_a_host_that_lives_goes_on_at_the_one_that_serves_it
     outside.wait_for(1).await;
     host.kill9().await;
     gate.open();
+    (database, outside)
+}
+
+/// The executor that had the run lives and does not serve its app any more, so nobody waits for its end.
+#[tokio::test]
+async fn what_an_app_left_at_a_host_that_lives_goes_on_at_the_one_that_serves_it() {
+    let (database, outside) = left_by_an_app().await;
+    let app = |name: &str, guest: &str| asking(name, guest, &outside);
     let one = configured(&database, &format!("apps:\n{}", app("one", "starts"))).executor("first");
     let _first = one.start().await;
     let two = configured(&database, &format!("apps:\n{}", app("two", "retries"))).executor("second");
@@ -184,15 +192,8 @@ async fn what_an_app_left_at_a_host_that_lives_goes_on_at_the_one_that_serves_it
 /// The same while somebody else has locked the run: the host waits for nobody, keeps its lease, and leaves the run later.
 #[tokio::test]
 async fn a_locked_run_of_an_app_that_is_not_served_holds_up_nobody() {
-    let database = TestPostgres::shared().fresh_database().await;
-    let (outside, gate) = Outside::held(Answer::json(&json!("ok"))).await;
+    let (database, outside) = left_by_an_app().await;
     let app = |name: &str, guest: &str| asking(name, guest, &outside);
-    let both = configured(&database, &format!("apps:\n{}{}", app("one", "starts"), app("two", "retries")));
-    let mut host = both.executor("first").start().await;
-    host.start_workflow("asks", "b", &json!({ "how": "once" })).await;
-    outside.wait_for(1).await;
-    host.kill9().await;
-    gate.open();
     let mut other = database.connect().await;
     let lock = other.transaction().await.unwrap();
     lock.query("SELECT 1 FROM dbos.workflow_status WHERE workflow_uuid = 'b' FOR UPDATE", &[]).await.unwrap();

@@ -176,14 +176,19 @@ impl Gate {
         Ok(())
     }
 
-    fn new_record(&self, number: StepNumber, operation: &Operation, result: RecordedResult) -> NewRecord {
+    fn new_record(
+        &self,
+        number: StepNumber,
+        (name, digest): (&str, OperationDigest),
+        result: RecordedResult,
+    ) -> NewRecord {
         let now = self.services.clock().now();
         NewRecord {
             claim: self.claim.clone(),
             app: self.program.app.clone(),
             step: number,
-            name: operation.name.clone(),
-            digest: OperationDigest::of(operation),
+            name: name.into(),
+            digest,
             result,
             child: None,
             started_at: now,
@@ -201,8 +206,8 @@ impl Gate {
             self.log.replaying(self.history.is_replaying());
             return Ok(answer(record.result));
         }
-        let arguments = match self.check_step(kind, name, arguments) {
-            Ok(arguments) => arguments,
+        let (arguments, may_write) = match self.check_step(kind, name, arguments) {
+            Ok(checked) => checked,
             Err(failure) => return Ok(Err(failure)),
         };
         let operation = Operation { kind, name: name.into(), arguments };
@@ -210,8 +215,7 @@ impl Gate {
         if let Some(record) = found {
             return Ok(answer(record.result));
         }
-        let entry = self.program.manifest.step(name).map(|step| &step.kind);
-        if matches!(entry, Some(StepKind::Transaction { read_only: false, .. })) {
+        if may_write {
             self.began_with_transaction |= number == StepNumber::FIRST;
             self.before_transaction().await?;
         } else {
@@ -237,7 +241,7 @@ impl Gate {
             Commit::Journal => {
                 // The transaction has carried nothing: it was rolled back.
                 self.settle().await?;
-                let mut record = self.new_record(number, &operation, end.result.clone());
+                let mut record = self.new_record(number, (&operation.name, digest), end.result.clone());
                 (record.started_at, record.completed_at) = (end.started_at, end.completed_at);
                 self.record(record).await?;
             }
@@ -247,8 +251,9 @@ impl Gate {
         Ok(answer(end.result))
     }
 
-    /// The component is pinned, so what is refused here is refused in each replay, and takes no number.
-    fn check_step(&self, kind: OperationKind, name: &str, arguments: &str) -> Result<Value, Failure> {
+    /// The component is pinned, so what is refused here is refused in each replay, and takes no number. Returns the
+    /// arguments, and whether the step is a transaction that may write.
+    fn check_step(&self, kind: OperationKind, name: &str, arguments: &str) -> Result<(Value, bool), Failure> {
         let entry = self.program.manifest.step(name).filter(|step| match step.kind {
             StepKind::Transaction { .. } => kind == OperationKind::Transaction,
             StepKind::Communicator { .. } => kind == OperationKind::Communicator,
@@ -259,7 +264,8 @@ impl Gate {
         };
         let arguments = parse_arguments(arguments)?;
         arguments.check_names(&entry.parameters).map_err(bad_arguments)?;
-        Ok(Value::Object(arguments.0))
+        let may_write = matches!(entry.kind, StepKind::Transaction { read_only: false, .. });
+        Ok((Value::Object(arguments.0), may_write))
     }
 
     /// A durable sleep. When it returns, the clock has passed the recorded wake time.
@@ -281,7 +287,7 @@ impl Gate {
                 let now = self.services.clock().now();
                 let wake = EpochMs(now.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)));
                 let output = RecordedResult::Output(wake.to_seconds_json());
-                let mut record = self.new_record(number, &operation, output);
+                let mut record = self.new_record(number, (&operation.name, OperationDigest::of(&operation)), output);
                 record.completed_at = wake;
                 self.record(record).await?;
                 // The wake time must be durable before the wait begins: a crash must not start the wait anew.
@@ -333,7 +339,11 @@ impl Gate {
         }
         self.before_effect().await?;
         let mut new = self.services.new_run(&self.program, child.clone(), name, arguments);
-        let mut record = self.new_record(number, &operation, RecordedResult::Output("null".into()));
+        let mut record = self.new_record(
+            number,
+            (&operation.name, OperationDigest::of(&operation)),
+            RecordedResult::Output("null".into()),
+        );
         (record.started_at, record.completed_at) = (new.created_at, new.created_at);
         self.budget.recorded(&record.result);
         new.parent = Some(record);
@@ -383,7 +393,7 @@ impl Gate {
             Some(Outcome::Failed(_, failure)) => RecordedResult::Failed(failure),
             None => RecordedResult::Failed(no_such_workflow(id)),
         };
-        let mut record = self.new_record(number, &operation, result.clone());
+        let mut record = self.new_record(number, (&operation.name, OperationDigest::of(&operation)), result.clone());
         record.child = Some(child);
         record.started_at = started_at;
         let completed_at = record.completed_at;

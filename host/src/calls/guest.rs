@@ -95,13 +95,8 @@ impl HandlerCalls {
     /// The result of a run, however long it takes.
     pub(super) async fn end_of(&mut self, run: &WorkflowId) -> Result<String, Failure> {
         let at = self.heard.iter().position(|started| started.id == *run);
-        let news = at.and_then(|at| self.heard.remove(at)).and_then(|started| started.news);
-        let heard = match news {
-            Some(news) => news.await,
-            None => None,
-        };
-        let outcome = match heard {
-            Some(outcome) => Some(outcome),
+        let outcome = match at.and_then(|at| self.heard.remove(at)) {
+            Some(started) => started.ended.await,
             None => self.services.outcome(run).await,
         };
         match outcome {

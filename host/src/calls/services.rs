@@ -91,8 +91,8 @@ pub struct StartRequest {
 pub struct StartedRun {
     /// Its id.
     pub id: WorkflowId,
-    /// Its outcome as this process hears of it. `None`: it must be asked for.
-    pub news: Option<BoxFuture<'static, Option<Outcome>>>,
+    /// Its outcome, however long it takes. `None`: there is no such run any more.
+    pub ended: BoxFuture<'static, Option<Outcome>>,
 }
 
 impl std::fmt::Debug for StartedRun {

@@ -36,6 +36,14 @@ pub enum Fate {
     Closed,
 }
 
+impl Fate {
+    /// True when the start is durable.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        *self == Self::Landed(Landed::Written)
+    }
+}
+
 impl From<Result<Landed, JournalClosed>> for Fate {
     fn from(landed: Result<Landed, JournalClosed>) -> Self {
         landed.map_or(Self::Closed, Self::Landed)
@@ -75,7 +83,7 @@ impl Withheld {
     /// True when the start was written by now.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        *self.fate.borrow() == Some(Fate::Landed(Landed::Written))
+        self.fate.borrow().as_ref().is_some_and(Fate::is_written)
     }
 
     /// Decides the fate, once and for all.
@@ -117,11 +125,7 @@ impl Withheld {
         // In a task of its own: whoever wants it written may be gone before it is, and others wait for its fate.
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let landed = match this.journal.append(Entry::Start(Box::new(this.new.clone()))).await {
-                Ok(ticket) => ticket.durable().await,
-                Err(closed) => Err(closed),
-            };
-            this.decide(landed.into());
+            this.decide(this.journal.write(Entry::Start(Box::new(this.new.clone()))).await.into());
         });
     }
 }

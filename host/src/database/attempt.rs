@@ -11,6 +11,7 @@
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::claim::Claim;
+use super::ordinality::place;
 use crate::workflow::{AppName, ComponentDigest, EpochMs, TraceContext};
 
 /// A counted attempt, and what an instance needs to know of its run.
@@ -120,8 +121,7 @@ pub(super) async fn count(client: &Client, statement: &Statement, claims: &[&Cla
     let rows = client.query(statement, &[&runs, &tokens, &MEASURED_RECORDS]).await?;
     let mut counted: Vec<Counted> = claims.iter().map(|_| Counted::NotOwner).collect();
     for row in rows {
-        let number = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
-        let Some(of_run) = number.checked_sub(1).and_then(|index| counted.get_mut(index)) else { continue };
+        let of_run = &mut counted[place(&row, 0)];
         if row.try_get::<_, bool>(1)? {
             *of_run = Counted::Locked;
         } else if let Some(records) = row.try_get::<_, Option<i32>>(9)? {

@@ -21,13 +21,15 @@ pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(30);
 ///
 /// And nothing is compiled: the host's statements touch few rows each, whatever the planner fears, and making machine code
 /// of one takes the server longer than running it ten times.
-const HOST_SETTINGS: &str = "SET search_path = pg_catalog; SET jit = off";
+///
+/// And a commit is a commit only when it is on disk, and fences are made for READ COMMITTED, also in a statement that is a
+/// transaction by itself: whatever the role or the database has as its default.
+const HOST_SETTINGS: &str = "SET search_path = pg_catalog; SET jit = off; SET synchronous_commit = on; \
+     SET default_transaction_isolation = 'read committed'";
 
 /// On the connections of the pool as well: there are few, and one that waits for hours for a row that somebody else has locked
-/// is one that others get next, when whoever asked has gone. A commit is on disk, and a fence is made for READ COMMITTED,
-/// whatever the role or the database has as its default.
-const POOL_SETTINGS: &str =
-    "SET lock_timeout = '10s'; SET synchronous_commit = on; SET default_transaction_isolation = 'read committed'";
+/// is one that others get next, when whoever asked has gone.
+const POOL_SETTINGS: &str = "SET lock_timeout = '10s'";
 
 /// The system database (lifetime: the process): where it is, and a small pool for reads.
 #[derive(Clone, Debug)]

@@ -93,11 +93,7 @@ mod tests {
 
     /// A pool with one connection, and the table `kept`, in a database of their own.
     async fn pool() -> (GuestPool, Database) {
-        let server = TestServer::shared();
-        let name = format!("pool_{}", uuid::Uuid::new_v4().simple());
-        server.connect().await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        let url = DatabaseUrl::unix_socket(server.folder(), "postgres", &name);
-        let database = Database::connect(url).await.unwrap();
+        let database = TestServer::fresh_database().await;
         database.client().await.unwrap().batch_execute("CREATE TABLE public.kept (n int)").await.unwrap();
         let patience = (Duration::from_secs(10), Duration::from_secs(10));
         (GuestPool::new(&database.trusted_login(), 1, patience, database.clone()), database)

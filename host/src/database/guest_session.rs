@@ -301,7 +301,7 @@ impl GuestSession {
 
     /// Ends the transaction with `flight`, or with nothing but what the guest has done; see [`SessionEnd`] for what is
     /// true then.
-    pub async fn commit(mut self, flight: Option<&Flight>) -> SessionEnd {
+    pub async fn commit(mut self, flight: Option<&Flight<'_>>) -> SessionEnd {
         match self.doomed.take() {
             Some(Doom::ConnectionLost) => return SessionEnd::ConnectionLost,
             Some(Doom::Conflict) => return SessionEnd::Retry,

@@ -5,6 +5,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::claim::Claim;
 use super::error::DatabaseError;
+use super::ordinality::place;
 use crate::workflow::{Code, EpochMs, Failure, OperationDigest, Record, RecordedResult, StepNumber, WorkflowId};
 
 // Whatever the server believes about the tables, it looks the rows up by the runs' keys.
@@ -84,19 +85,15 @@ pub(super) async fn read(client: &Client, statements: &Statements, claims: &[&Cl
     .await?;
     let mut stored: Vec<Stored> = claims.iter().map(|_| Stored::default()).collect();
     for row in inputs {
-        if let Some(of_run) = at(&mut stored, &row)? {
-            of_run.inputs = row.try_get(1)?;
-        }
+        stored[place(&row, 0)].inputs = row.try_get(1)?;
     }
     for row in digests {
-        if let Some(of_run) = at(&mut stored, &row)? {
-            of_run.digests = Some(row);
-        }
+        let at = place(&row, 0);
+        stored[at].digests = Some(row);
     }
     for row in histories {
-        if let Some(of_run) = at(&mut stored, &row)? {
-            of_run.records.push(row);
-        }
+        let at = place(&row, 0);
+        stored[at].records.push(row);
     }
     Ok(stored)
 }
@@ -111,12 +108,6 @@ impl super::Database {
         let mut stored = read(&client, &Statements { histories, digests, inputs }, &[claim]).await?;
         Ok(stored.pop().unwrap_or_default())
     }
-}
-
-/// The place of the run that a row is about.
-fn at<'a>(stored: &'a mut [Stored], row: &Row) -> Result<Option<&'a mut Stored>, Error> {
-    let number = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0);
-    Ok(number.checked_sub(1).and_then(|index| stored.get_mut(index)))
 }
 
 fn record(row: &Row) -> Record {

@@ -28,18 +28,18 @@ use crate::workflow::{RecordedResult, TraceContext};
 
 /// What is committed together with a guest's SQL.
 #[derive(Debug)]
-pub struct Flight {
+pub struct Flight<'a> {
     /// The step's own record, which must be an output: a failed step rolls back and is recorded by the journal.
     pub record: NewRecord,
     /// What else of its run is not in the database yet.
-    pub carried: Option<Carried>,
+    pub carried: Option<Carried<'a>>,
 }
 
 /// The start of a run that a flight carries.
 #[derive(Debug)]
-pub struct Carried {
+pub struct Carried<'a> {
     /// The start.
-    pub start: NewRun,
+    pub start: &'a NewRun,
     /// The run's outcome, if it has ended with this step.
     pub outcome: Option<FinalOutcome>,
 }
@@ -88,7 +88,7 @@ pub(super) async fn check(client: &Client) -> SessionEnd {
 /// whether the session is as if it were new then.
 pub(super) async fn send(
     client: &Client,
-    flight: Option<&Flight>,
+    flight: Option<&Flight<'_>>,
     is_checked: bool,
     is_reset: &OnceLock<bool>,
 ) -> SessionEnd {
@@ -117,12 +117,12 @@ pub(super) async fn send(
 
 /// The statement is sent with its text and types each time: a statement that was prepared before has a name, and the
 /// guest, who shares the session, could put another one under it.
-async fn write(client: &Client, flight: &Flight) -> Result<u64, tokio_postgres::Error> {
+async fn write(client: &Client, flight: &Flight<'_>) -> Result<u64, tokio_postgres::Error> {
     let Flight { record, carried } = flight;
     let RecordedResult::Output(output) = &record.result else {
         unreachable!("a failed transaction is rolled back and recorded by the journal");
     };
-    let start = carried.as_ref().map(|carried| &carried.start);
+    let start = carried.as_ref().map(|carried| carried.start);
     let end = carried.as_ref().and_then(|carried| carried.outcome.as_ref()).map(of_end);
     client
         .execute_typed(

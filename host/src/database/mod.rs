@@ -33,6 +33,7 @@ mod lease;
 mod load;
 mod lost;
 mod migration;
+mod ordinality;
 mod pooler;
 mod prepare;
 mod progress;

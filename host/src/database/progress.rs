@@ -4,10 +4,11 @@
 //! written if the record is not: a run that another record was found for is replayed, and may end otherwise.
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Statement};
 
 use super::finish::{FinalOutcome, Finish};
 use super::journal::Landed;
+use super::ordinality::place;
 use super::record::NewRecord;
 use crate::workflow::{RecordedResult, Status, WorkflowId};
 
@@ -194,12 +195,6 @@ pub(super) async fn write(
         told[place(&row, 1)] = if owned { Landed::Exists } else { Landed::NotOwner };
     }
     Ok(progress)
-}
-
-/// A place in the parameters that a statement tells, counted from 1 as SQL does.
-pub(super) fn place(row: &Row, column: usize) -> usize {
-    let place: i64 = row.get(column);
-    usize::try_from(place - 1).expect("the statement numbers what it was given")
 }
 
 /// One column of an array parameter.

@@ -43,7 +43,7 @@ const NO_EXECUTOR: &str = "\nretention";
 const SETTINGS: &str =
     "SET lock_timeout = '1s'; SET statement_timeout = '60s'; SET plan_cache_mode = force_generic_plan;
     SET idle_in_transaction_session_timeout = '10s';
-    SET default_transaction_isolation = 'read committed'; SET synchronous_commit = off";
+    SET synchronous_commit = off";
 
 /// A point in the order in which runs have ended: by time, and by id at the same millisecond.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -8,7 +8,8 @@ use tokio_postgres::{Client, Statement};
 use super::claim::{Claim, Incarnation};
 use super::error::DatabaseError;
 use super::journal::Landed;
-use super::progress::{column, place};
+use super::ordinality::place;
+use super::progress::column;
 use super::record::NewRecord;
 use crate::workflow::{AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, TraceContext, WorkflowId};
 

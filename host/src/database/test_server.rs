@@ -10,8 +10,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tokio_postgres::{Client, Config, NoTls};
+
+use super::claim::Incarnation;
+use super::connection::Database;
+use super::lease::LeaseConnection;
+use super::url::DatabaseUrl;
 
 /// Makes and starts the server, says where it is, waits for the end of the pipe, and cleans up. Durability is off:
 /// the data never outlives the test.
@@ -52,6 +58,24 @@ impl TestServer {
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<TestServer> = OnceLock::new();
         SHARED.get_or_init(Self::start)
+    }
+
+    /// A new, empty database on the shared server.
+    pub(crate) async fn fresh_database() -> Database {
+        let server = Self::shared();
+        let name = format!("test_{}", uuid::Uuid::new_v4().simple());
+        server.connect().await.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a new database");
+        let url = DatabaseUrl::unix_socket(server.folder(), "postgres", &name);
+        Database::connect(url).await.expect("a connection to the new database")
+    }
+
+    /// The same with the system tables, and the executor `e`, which lives as long as its lease.
+    pub(crate) async fn fresh_executor() -> (Database, Incarnation, LeaseConnection) {
+        let (database, incarnation) = (Self::fresh_database().await, Incarnation::fresh());
+        database.migrate().await.expect("the system tables");
+        let lease = LeaseConnection::try_acquire(&database, "e", &incarnation, Duration::from_secs(600)).await;
+        let (lease, _) = lease.expect("the database answers").expect("nobody else is this executor");
+        (database, incarnation, lease)
     }
 
     /// The folder of its Unix socket.

@@ -12,7 +12,7 @@ use super::attempt::{AttemptEnd, Prepared, interrupted};
 use super::backlog::Waiting;
 use super::registry::{Driven, News};
 use super::wake::{PlaceInQueue, after};
-use crate::calls::{Fate, Unsettled, WaitFor, Withholding};
+use crate::calls::{Unsettled, WaitFor, Withholding};
 use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, Load, NewRun, Outcome, TakenRun, until_answered};
 use crate::failpoint;
 use crate::workflow::{AttemptBackoff, Code, Failure, Status};
@@ -185,7 +185,7 @@ impl Executor {
     /// the run is not this task's.
     async fn is_started(&self, start: Option<&Withholding>) -> bool {
         match start {
-            Some(start) => start.0.write().await == Fate::Landed(Landed::Written),
+            Some(start) => start.0.write().await.is_written(),
             None => true,
         }
     }

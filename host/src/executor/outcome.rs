@@ -113,7 +113,7 @@ impl Executor {
 
 /// The outcome of a run that this process drives. `None`: it is not heard of here, and its row is to be looked at. Others can
 /// end a run too (a cancel), so nobody trusts in hearing of it for long.
-pub(super) async fn heard(mut news: watch::Receiver<News>) -> Option<Outcome> {
+async fn heard(mut news: watch::Receiver<News>) -> Option<Outcome> {
     let ended = news.wait_for(|news| *news != News::Running);
     match tokio::time::timeout(LONGEST_TRUST, ended).await {
         Ok(Ok(seen)) => match &*seen {

@@ -5,8 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::Executor;
 use super::difference::difference;
-use super::outcome::heard;
-use super::start::{NewOrFound, StartError};
+use super::start::{NewOrFound, StartError, Started};
 use crate::calls::{Interrupt, Program, Services, StartRequest, StartedRun, StepCall, StepEnd};
 use crate::clock::Clock;
 use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, Outcome};
@@ -58,8 +57,7 @@ impl Services for Executor {
         // somebody must drive.
         let executor = self.this();
         let started = tokio::spawn(async move {
-            let ticket = executor.journal.append(Entry::Start(Box::new(child.clone()))).await?;
-            let landed = ticket.durable().await?;
+            let landed = executor.journal.write(Entry::Start(Box::new(child.clone()))).await?;
             if landed == Landed::Written {
                 let place = executor.backlog.try_enter_child();
                 let waiting = place.and_then(|place| executor.backlog.keep_arguments(place, child.input_bytes()));
@@ -84,7 +82,9 @@ impl Services for Executor {
                         let text = format!("the workflow id `{id}` is taken by {difference}");
                         return Err(Failure::new("Error", Code("id_conflict"), text));
                     }
-                    Ok(StartedRun { id, news: news.map(|news| heard(news).boxed()) })
+                    let (executor, started) = (self.this(), Started { id: id.clone(), news });
+                    let ended = async move { executor.outcome_of_started(started).await }.boxed();
+                    Ok(StartedRun { id, ended })
                 }
                 Err(StartError::Refused(failure)) => Err(failure),
                 Err(StartError::Unfit(error)) => {

@@ -149,12 +149,9 @@ impl Executor {
             }
             None => {
                 self.meet(id).await;
-                let fate = Fate::from(match self.journal.append(Entry::Start(Box::new(new.clone()))).await {
-                    Ok(ticket) => ticket.durable().await,
-                    Err(closed) => Err(closed),
-                });
-                let is_written = fate == Fate::Landed(Landed::Written);
-                (fate, if is_written { self.drive_new(&new, None, waiting) } else { None })
+                let fate = Fate::from(self.journal.write(Entry::Start(Box::new(new.clone()))).await);
+                let news = if fate.is_written() { self.drive_new(&new, None, waiting) } else { None };
+                (fate, news)
             }
         };
         match fate {

@@ -11,12 +11,12 @@ use super::Executor;
 use super::ahead::commit_ahead;
 use super::attempt::check_result;
 use crate::calls::{
-    Commit, Fate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, StepCall, StepEnd, TransactionCalls,
+    Commit, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Phase, Program, StepCall, StepEnd, TransactionCalls,
 };
-use crate::database::{Doom, Flight, GuestSession, Landed, NewRecord, SessionEnd, SqlFailure, until_answered};
+use crate::database::{Doom, Flight, GuestSession, NewRecord, SessionEnd, SqlFailure, until_answered};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
-use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind, TraceContext, WorkflowId};
+use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind, TraceContext, WorkflowId, doubled};
 
 /// How often a body is run again because of conflicts or lost connections. A guest can bring either about by itself, so
 /// there must be an end; with the back-off below it comes after half an hour of bad luck in a row.
@@ -67,7 +67,7 @@ impl Executor {
             }
             // The transaction that has carried it is over, and the next one may take long to come to its end.
             if let Some(start) = call.start
-                && start.write().await != Fate::Landed(Landed::Written)
+                && !start.write().await.is_written()
             {
                 return Err(Interrupt::Lost);
             }
@@ -275,8 +275,7 @@ fn sql_failure(failure: &SqlFailure) -> Failure {
 }
 
 async fn wait_before(run: u32) {
-    let wait =
-        FIRST_WAIT.saturating_mul(1_u32.checked_shl(run.saturating_sub(1)).unwrap_or(u32::MAX)).min(LONGEST_WAIT);
+    let wait = doubled(FIRST_WAIT, run.saturating_sub(1), LONGEST_WAIT);
     let jitter = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
     tokio::time::sleep(wait.mul_f64(0.5 + jitter / 2.0)).await;
 }

@@ -15,7 +15,7 @@ use super::drive::Next;
 use super::registry::{Driven, News};
 use crate::calls::WaitFor;
 use crate::database::TakenRun;
-use crate::workflow::{AttemptBackoff, EpochMs, WorkflowId};
+use crate::workflow::{AttemptBackoff, EpochMs, WorkflowId, doubled};
 
 /// How long a run waits when its row is locked or cannot be read, at first and at most. Most locks last for milliseconds,
 /// and what has lasted for a minute may last for an hour.
@@ -95,7 +95,7 @@ impl Executor {
     /// Parks a run that could not be taken up, longer each time.
     pub(super) fn park_blocked(&self, mut driven: Driven, reason: &str) {
         let before = driven.blocked();
-        let pause = FIRST_PAUSE.saturating_mul(1 << before.min(16)).min(LONGEST_PAUSE);
+        let pause = doubled(FIRST_PAUSE, before.into(), LONGEST_PAUSE);
         let run = driven.claim().run();
         if before >= TOLD_AFTER {
             tracing::warn!(workflow = %run, "cannot take up the workflow: {reason}; trying again in {pause:?}");

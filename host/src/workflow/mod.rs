@@ -31,7 +31,7 @@ pub use history::{Divergence, History, Operation, OperationKind, Record, Recorde
 pub use id::{AppName, InvalidName, StepNumber, WorkflowId};
 pub use json::{JsonError, check_json};
 pub use manifest::{Isolation, Manifest, ManifestError, Parameter, RouteEntry, StepEntry, StepKind, WorkflowEntry};
-pub use retry::{AttemptBackoff, RetryPolicy};
+pub use retry::{AttemptBackoff, RetryPolicy, doubled};
 pub use route::{Method, PathPattern};
 pub use schema::{Misfit, Schema};
 pub use status::Status;

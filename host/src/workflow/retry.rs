@@ -33,6 +33,12 @@ impl RetryPolicy {
     }
 }
 
+/// A wait that was doubled so many times, and has an end.
+#[must_use]
+pub fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(longest)
+}
+
 /// How long a run whose attempts end without a new record waits: 1 s, 2 s, 4 s … 1 h. So a guest that exhausts a limit
 /// bills mostly itself, and a repaired fault is tried again within the hour.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +53,7 @@ impl AttemptBackoff {
     pub fn after_failures(failed: u32) -> Duration {
         match failed {
             0 => Duration::ZERO,
-            n => Self::FIRST.saturating_mul(1_u32.checked_shl(n - 1).unwrap_or(u32::MAX)).min(Self::LONGEST),
+            n => doubled(Self::FIRST, n - 1, Self::LONGEST),
         }
     }
 

@@ -227,6 +227,14 @@ impl Journal {
         self.append_behind(entry, &[]).await
     }
 
+    /// Takes an entry and waits until its fate is known.
+    ///
+    /// # Errors
+    /// When the journal is closed: the entry may or may not be durable.
+    pub async fn write(&self, entry: Entry) -> Result<Landed, JournalClosed> {
+        self.append(entry).await?.durable().await
+    }
+
     /// Takes an entry that is written only if all those of `tickets` are, earlier or in the same commit. Otherwise it
     /// comes back as [`Landed::Exists`]: what it was made from is not what is recorded.
     ///

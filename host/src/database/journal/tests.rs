@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::writer::Session;
 use super::*;
-use crate::database::DatabaseUrl;
 use crate::database::claim::Incarnation;
 use crate::database::lease::{LeaseConnection, Renewal};
 use crate::database::progress::Keys;
@@ -22,14 +21,8 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
-        let server = TestServer::shared();
-        let name = format!("journal_{}", uuid::Uuid::new_v4().simple());
-        server.connect().await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        let database = Database::connect(DatabaseUrl::unix_socket(server.folder(), "postgres", &name)).await.unwrap();
-        database.migrate().await.unwrap();
-        let incarnation = Incarnation::fresh();
-        let lease = LeaseConnection::try_acquire(&database, "e", &incarnation, Duration::from_secs(600)).await.unwrap();
-        let (lease, _) = lease.expect("nobody else is this executor");
+        let (database, incarnation, lease) = TestServer::fresh_executor().await;
+        let name = database.url().database().to_owned();
         Self { database, incarnation, lease, name }
     }
 

@@ -259,13 +259,11 @@ impl Session {
         let client = database.own_client().await?;
         // A lock that somebody holds for hours must not stop every run of this host in silence: the statement is
         // cancelled, the log says so, and it is sent again.
-        // And a commit is a commit only when it is on disk, whatever the role or the database has as its default. The
-        // fence is made for READ COMMITTED, also in a statement that is a transaction by itself.
         // The statements' plans do not depend on what is in the arrays; making them anew each time costs more than they do.
         let timeout = STATEMENT_TIMEOUT.as_millis();
         let settings = format!(
-            "SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'; SET statement_timeout = {timeout}; SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan;
-             SET default_transaction_isolation = 'read committed'"
+            "SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'; SET statement_timeout = {timeout}; \
+             SET plan_cache_mode = force_generic_plan"
         );
         client.batch_execute(&settings).await?;
         let (starts, progress) = (start::prepare(&client).await?, progress::prepare(&client).await?);

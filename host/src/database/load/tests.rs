@@ -1,16 +1,14 @@
 //! What loading many runs at once must keep of the promises to each, with a real Postgres.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::*;
-use crate::database::claim::Incarnation;
 use crate::database::lease::LeaseConnection;
 use crate::database::start::NewRun;
 use crate::database::test_server::TestServer;
-use crate::database::{DatabaseUrl, Entry, Journal, Landed};
+use crate::database::{Entry, Journal, Landed};
 use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, WorkflowId};
 
 /// A database of its own, with started runs.
@@ -23,14 +21,7 @@ struct Place {
 
 impl Place {
     async fn with_runs(count: usize) -> Self {
-        let server = TestServer::shared();
-        let name = format!("load_{}", uuid::Uuid::new_v4().simple());
-        server.connect().await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-        let database = Database::connect(DatabaseUrl::unix_socket(server.folder(), "postgres", &name)).await.unwrap();
-        database.migrate().await.unwrap();
-        let incarnation = Incarnation::fresh();
-        let lease = LeaseConnection::try_acquire(&database, "e", &incarnation, Duration::from_secs(600)).await.unwrap();
-        let (lease, _) = lease.expect("nobody else is this executor");
+        let (database, incarnation, lease) = TestServer::fresh_executor().await;
         let journal = Journal::open(&database, NonZeroU32::MIN);
         let (app, version) = (AppName::parse("shop").unwrap(), ComponentDigest::of(b""));
         let mut claims = Vec::new();

@@ -259,8 +259,8 @@ impl Session {
         // Every row that these statements touch is looked for by its key. A plan that was made while a table was small, and
         // that reads it from end to end, would be kept when it has a million rows.
         let settings = format!(
-            "SET lock_timeout = {}; SET statement_timeout = {}; SET synchronous_commit = on; SET enable_seqscan = off;
-             SET plan_cache_mode = force_generic_plan; SET default_transaction_isolation = 'read committed'",
+            "SET lock_timeout = {}; SET statement_timeout = {}; SET enable_seqscan = off; \
+             SET plan_cache_mode = force_generic_plan",
             LOCK_TIMEOUT.as_millis(),
             STATEMENT_TIMEOUT.as_millis()
         );
