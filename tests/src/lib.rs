@@ -32,4 +32,4 @@ pub use http::{Reply, Request};
 pub use outside::{Answer, Gate, Outside, Received};
 pub use postgres::TestPostgres;
 pub use proxy::{Cut, Proxy};
-pub use wait::eventually;
+pub use wait::{eventually, until};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this crate is nothing but tests, their helper functions included")]
 
 mod acknowledged;
+mod act_not_see;
 mod admin;
 mod admission;
 mod break_ins;

@@ -4,9 +4,11 @@
 //! record is the answer; if not, the operation runs and its record goes to the journal. There is no recovery mode: a
 //! recovered run is the same code with a longer history.
 //!
-//! What must hold is "act, not see": the guest may compute with a result whose record is still on its way to disk, but no
-//! effect begins, no line is printed and no outcome is written before the records behind it are durable. So the gate holds
-//! the run's open tickets, and everything that leaves the instance settles them first.
+//! What must hold is "act, not see": the guest may compute with a result whose record is still on its way to disk, and so
+//! may the steps that it calls; but nothing leaves an instance, no line is printed and no outcome is written before the
+//! records behind it are durable. So the gate holds the run's open tickets. A transaction that may write, a child and the
+//! end of a sleep wait for them; a communicator begins, and its first request waits for them ([`Behind`]). Each entry goes
+//! to the journal behind the one that it was made from, so that none is written without it.
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use super::arguments::{bad_arguments, check_workflow, parse_arguments};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::services::{Commit, Program, Services, StepCall};
-use super::unsettled::{Unsettled, check};
+use super::unsettled::{Behind, Unsettled, check};
 use super::withheld::Withheld;
 use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket, WORKFLOW_EXISTS};
 use crate::failpoint;
@@ -33,6 +35,10 @@ const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
 /// such records would not fit into memory at a replay.
 pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 
+/// Records that may be on their way to disk at once. A run that computes is not to be ahead of a slow disk without end, and
+/// a commit has not many times as many entries.
+const MOST_OPEN: usize = 64;
+
 /// What the guest is told, or why it is told nothing.
 pub type Answer<T> = Result<Result<T, Failure>, Interrupt>;
 
@@ -46,6 +52,7 @@ pub struct Gate {
     time: WorkflowTime,
     log: GuestLog,
     trace: Option<TraceContext>,
+    /// Records that are not known to be durable, each behind the one before it.
     open: Vec<Ticket>,
     /// The run's start, if it is not written yet.
     start: Option<Arc<Withheld>>,
@@ -114,9 +121,9 @@ impl Gate {
 
     fn unsettled(&mut self) -> Unsettled {
         Unsettled {
-            tickets: std::mem::take(&mut self.open),
-            ahead: self.ahead.take(),
             start: self.start.take(),
+            records: std::mem::take(&mut self.open),
+            ahead: self.ahead.take(),
             log: Some(self.log.clone()),
         }
     }
@@ -160,18 +167,30 @@ impl Gate {
         }
     }
 
+    /// The same for what does nothing by itself that anybody could see: it begins while records are on their way to disk, and
+    /// what it comes to is written behind them.
+    async fn before_step(&mut self) -> Result<(), Interrupt> {
+        self.open.retain(|ticket| !ticket.is_written());
+        let waits_for_order = self.ahead.is_some() || self.start.as_ref().is_some_and(|start| start.ticket().is_none());
+        if waits_for_order || self.open.len() >= MOST_OPEN {
+            self.settle().await?;
+        }
+        self.may_act().await
+    }
+
     async fn may_act(&self) -> Result<(), Interrupt> {
         self.services.may_act(&self.claim).await?;
         failpoint::hit("gate.before_effect").await;
         Ok(())
     }
 
-    /// Sends a record on its way; it is settled before anything else leaves the instance.
+    /// Sends a record on its way; it is settled before anything leaves the instance.
     async fn record(&mut self, record: NewRecord) -> Result<(), Interrupt> {
         self.budget.recorded(&record.result);
         let entry = Entry::Record(Box::new(record));
-        let ticket = self.services.journal().append(entry).await.map_err(|_| Interrupt::ShuttingDown)?;
-        self.open.push(ticket);
+        let last = self.open.last().or_else(|| self.start.as_ref()?.ticket());
+        let ticket = self.services.journal().append_behind(entry, last).await;
+        self.open.push(ticket.map_err(|_| Interrupt::ShuttingDown)?);
         self.log.hold();
         Ok(())
     }
@@ -219,13 +238,15 @@ impl Gate {
             self.began_with_transaction |= number == StepNumber::FIRST;
             self.before_transaction().await?;
         } else {
-            self.before_effect().await?;
+            self.before_step().await?;
         }
         let digest = OperationDigest::of(&operation);
         let arguments = operation.arguments.to_string();
-        let (claim, program, trace) = (&self.claim, &self.program, self.trace);
+        let (claim, program, trace, log) = (&self.claim, &self.program, self.trace, &self.log);
         let start = self.start.as_ref();
-        let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start };
+        let behind = Behind::of((start, &self.open), claim, &self.services, log);
+        let behind = behind.as_ref();
+        let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start, behind, log };
         let end = self.services.run_step(call).await?;
         failpoint::hit("gate.after_effect").await;
         match end.commit {
@@ -239,8 +260,10 @@ impl Gate {
                 self.log.hold();
             }
             Commit::Journal => {
-                // The transaction has carried nothing: it was rolled back.
-                self.settle().await?;
+                if may_write {
+                    // The transaction has carried nothing: it was rolled back.
+                    self.settle().await?;
+                }
                 let mut record = self.new_record(number, (&operation.name, digest), end.result.clone());
                 (record.started_at, record.completed_at) = (end.started_at, end.completed_at);
                 self.record(record).await?;
@@ -283,7 +306,7 @@ impl Gate {
         let wake = match found {
             Some(record) => wake_time(&record),
             None => {
-                self.before_effect().await?;
+                self.before_step().await?;
                 let now = self.services.clock().now();
                 let wake = EpochMs(now.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)));
                 let output = RecordedResult::Output(wake.to_seconds_json());

@@ -13,6 +13,7 @@ use super::log::GuestLog;
 use super::outbound::Outbound;
 use super::processor::Processor;
 use super::services::{Program, Services, StartRequest, StartedRun};
+use super::unsettled::Behind;
 use super::wasi;
 use crate::database::{GuestSession, Outcome};
 use crate::workflow::{Code, Failure, StepNumber, TraceContext, WorkflowId};
@@ -136,6 +137,22 @@ pub struct CommunicatorCalls {
     pub keys: u32,
     /// The trace that the run belongs to.
     pub trace: Option<TraceContext>,
+    /// What must be durable before a request leaves, if that is not known.
+    pub behind: Option<Behind>,
+}
+
+impl CommunicatorCalls {
+    /// Waits until a request may leave.
+    ///
+    /// # Errors
+    /// When the run is to be given up.
+    pub(super) async fn clear(&mut self) -> Result<(), Interrupt> {
+        if let Some(behind) = &self.behind {
+            behind.clear().await?;
+            self.behind = None;
+        }
+        Ok(())
+    }
 }
 
 /// What an instance may have open at once in the interfaces of WASI: requests, their bodies, streams, headers, what can be

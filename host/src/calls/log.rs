@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::Level;
 
 use super::bindings::imports::log;
-use super::guest::{Guest, unwind};
+use super::guest::{Guest, Phase, unwind};
 use super::log_budget::{LogBudget, Verdict};
 use crate::workflow::{AppName, TraceContext, WorkflowId};
 
@@ -17,7 +17,7 @@ use crate::workflow::{AppName, TraceContext, WorkflowId};
 const MAX_LINE: usize = 64 * 1024;
 
 /// How much is held behind an open ticket, in bytes: a guest that logs in a loop must not fill the host's memory. Beyond
-/// it a workflow's `log` waits for its tickets; what it prints to stdout, which cannot wait, is dropped with a mark.
+/// it `log` waits for the tickets; what is printed to stdout, which cannot wait, or by a transaction, is dropped with a mark.
 const MAX_HELD: usize = 1024 * 1024;
 
 /// What becomes of a line that is written now.
@@ -53,18 +53,20 @@ struct Inner {
     held: Vec<(Level, String)>,
     held_bytes: usize,
     dropped: u64,
-    panic: Option<String>,
 }
 
-/// The lines of one instance. Clones write to the same place.
+/// The lines of one instance, or of a workflow and its steps. Clones write to the same place.
 #[derive(Debug, Clone)]
-pub struct GuestLog(Arc<Mutex<Inner>>);
+pub struct GuestLog {
+    lines: Arc<Mutex<Inner>>,
+    panic: Arc<Mutex<Option<String>>>,
+}
 
 impl GuestLog {
     /// A log whose lines are printed at once.
     #[must_use]
     pub fn new(app: &AppLog, run: Option<&WorkflowId>) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
+        let lines = Inner {
             app: app.clone(),
             run: run.cloned(),
             trace: None,
@@ -73,8 +75,14 @@ impl GuestLog {
             held: Vec::new(),
             held_bytes: 0,
             dropped: 0,
-            panic: None,
-        })))
+        };
+        Self { lines: Arc::new(Mutex::new(lines)), panic: Arc::default() }
+    }
+
+    /// The same lines for another instance, of a step: why it aborts is its own.
+    #[must_use]
+    pub fn of_step(&self) -> Self {
+        Self { lines: Arc::clone(&self.lines), panic: Arc::default() }
     }
 
     /// The same, with the trace that the instance works for on each line.
@@ -93,7 +101,11 @@ impl GuestLog {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while the lock is held leaves at worst a line missing.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_panic(&self) -> MutexGuard<'_, Option<String>> {
+        self.panic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a line, or what becomes of it now.
@@ -162,7 +174,7 @@ impl GuestLog {
     /// The message with which the guest announced that it would abort.
     #[must_use]
     pub fn take_panic(&self) -> Option<String> {
-        self.lock().panic.take()
+        self.lock_panic().take()
     }
 }
 
@@ -215,17 +227,19 @@ impl log::Host for Guest {
             log::Level::Error => Level::ERROR,
         };
         self.log.line(level, message);
-        if self.log.is_full()
-            && let Some(gate) = self.gate()
-        {
-            unwind(gate.settle().await)?;
+        if self.log.is_full() {
+            match self.phase_mut() {
+                Phase::Workflow(gate) => unwind(gate.settle().await)?,
+                Phase::Communicator(calls) => unwind(calls.clear().await)?,
+                _ => {}
+            }
         }
         Ok(())
     }
 
     async fn panic(&mut self, message: String, location: Option<String>) -> wasmtime::Result<()> {
         let text = location.map_or(message.clone(), |location| format!("{message}, at {location}"));
-        self.log.lock().panic = Some(text.chars().take(MAX_LINE).collect());
+        *self.log.lock_panic() = Some(text.chars().take(MAX_LINE).collect());
         Ok(())
     }
 }

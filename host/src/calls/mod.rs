@@ -37,6 +37,6 @@ pub use outbound::fuzz_outbound;
 pub use outbound::{AllowList, Network, Origin, Outbound};
 pub use processor::Processor;
 pub use services::{Commit, Program, Services, StartRequest, StartedRun, StepCall, StepEnd};
-pub use unsettled::Unsettled;
+pub use unsettled::{Behind, Unsettled};
 pub use wasi::add_to_linker;
 pub use withheld::{Fate, Withheld, Withholding};

@@ -15,7 +15,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::{
 };
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 
-use super::guest::{Guest, Phase};
+use super::guest::{Guest, Phase, unwind};
+use crate::failpoint;
 use crate::workflow::TraceContext;
 
 /// The name under which wasmtime-wasi-http defines the interface. A guest that imports an earlier 0.2 gets it as well.
@@ -34,10 +35,12 @@ type Answer = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
 ///
 /// # Errors
 /// When the linker may not shadow what it has.
-pub(super) fn guard<T: AsMut<Guest> + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    linker.instance(INTERFACE)?.func_wrap("handle", |mut store, (request, options): Arguments| {
-        let answer: Answer = send(store.data_mut().as_mut(), request, options)?;
-        Ok((answer,))
+pub(super) fn guard<T: AsMut<Guest> + Send + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    linker.instance(INTERFACE)?.func_wrap_async("handle", |mut store, (request, options): Arguments| {
+        Box::new(async move {
+            let answer: Answer = send(store.data_mut().as_mut(), request, options).await?;
+            Ok((answer,))
+        })
     })?;
     let mut types = linker.instance(TYPES)?;
     type Request = Resource<HostOutgoingRequest>;
@@ -66,15 +69,18 @@ pub(super) fn guard<T: AsMut<Guest> + 'static>(linker: &mut Linker<T>) -> wasmti
     })
 }
 
-fn send(
+async fn send(
     guest: &mut Guest,
     request: Resource<HostOutgoingRequest>,
     options: Option<Resource<RequestOptions>>,
 ) -> wasmtime::Result<Answer> {
-    let Phase::Communicator(calls) = guest.phase() else {
+    let Phase::Communicator(calls) = guest.phase_mut() else {
         let text = "outgoing HTTP is only available in a communicator";
         return Ok(Err(ErrorCode::InternalError(Some(text.into()))));
     };
+    // This is where a step acts.
+    unwind(calls.clear().await)?;
+    failpoint::hit("communicator.before_request").await;
     if let Some(trace) = calls.trace {
         carry_trace(guest, &request, trace)?;
     }

@@ -7,6 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::ahead::Ahead;
 use super::interrupt::Interrupt;
+use super::log::GuestLog;
+use super::unsettled::Behind;
 use super::withheld::Withheld;
 use crate::clock::Clock;
 use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, Outcome};
@@ -46,6 +48,10 @@ pub struct StepCall<'a> {
     /// The run's start, if it is not written yet. The transaction carries it, and its result may be shown ahead of the
     /// commit: the run is likely to end with it.
     pub start: Option<&'a Arc<Withheld>>,
+    /// What must be durable before anything leaves the step's instance. A transaction that may write has nothing such.
+    pub behind: Option<&'a Behind>,
+    /// The run's log: what the step says comes behind what the workflow has said.
+    pub log: &'a GuestLog,
 }
 
 /// Where the record of a step is.

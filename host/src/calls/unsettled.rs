@@ -5,22 +5,24 @@ use std::sync::Arc;
 use super::ahead::{Ahead, Committed};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
+use super::services::Services;
 use super::withheld::{Fate, Withheld};
-use crate::database::{FinalOutcome, JournalClosed, Landed, Ticket};
+use crate::database::{Claim, FinalOutcome, JournalClosed, Landed, Ticket};
 
 /// What a guest has seen or said that is not known to be durable yet.
 #[derive(Debug, Default)]
 pub struct Unsettled {
-    pub(super) tickets: Vec<Ticket>,
-    pub(super) ahead: Option<Ahead>,
     pub(super) start: Option<Arc<Withheld>>,
+    /// Each record behind the one before it, the first one behind the start.
+    pub(super) records: Vec<Ticket>,
+    pub(super) ahead: Option<Ahead>,
     pub(super) log: Option<GuestLog>,
 }
 
 impl Unsettled {
-    /// The records behind it.
-    pub fn tickets(&self) -> &[Ticket] {
-        &self.tickets
+    /// What the next entry of the run was made from: it must not be written without it.
+    pub fn last(&self) -> Option<&Ticket> {
+        self.records.last().or_else(|| self.start.as_ref()?.ticket())
     }
 
     /// Whether the run's start may be in a commit that was not ordered yet.
@@ -40,24 +42,70 @@ impl Unsettled {
         }
     }
 
-    /// Waits until every record is durable; then what was said is printed.
+    /// Waits until all of it is durable; then what was said is printed.
     ///
     /// # Errors
-    /// When one is not: the instance must be given up.
+    /// When something is not: the instance must be given up.
     pub async fn settle(mut self) -> Result<(), Interrupt> {
-        for ticket in std::mem::take(&mut self.tickets) {
-            check(ticket.durable().await)?;
-        }
         if let Some(ahead) = self.ahead.take() {
             ahead.settle().await?;
         }
         if let Some(start) = self.start.take() {
             written(start.write().await)?;
         }
+        for ticket in &self.records {
+            check(ticket.durable().await)?;
+        }
         if let Some(log) = &self.log {
             log.settled();
         }
         Ok(())
+    }
+}
+
+/// What must be durable before anything leaves the instance of a step: a request above all. The step computes meanwhile.
+#[derive(Clone)]
+pub struct Behind {
+    start: Option<Ticket>,
+    records: Vec<Ticket>,
+    claim: Claim,
+    services: Arc<dyn Services>,
+    log: GuestLog,
+}
+
+impl std::fmt::Debug for Behind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Behind").field("records", &self.records).finish_non_exhaustive()
+    }
+}
+
+impl Behind {
+    /// What the run has open, if there is anything.
+    pub(super) fn of(
+        (start, records): (Option<&Arc<Withheld>>, &[Ticket]),
+        claim: &Claim,
+        services: &Arc<dyn Services>,
+        log: &GuestLog,
+    ) -> Option<Self> {
+        let start = start.and_then(|start| start.ticket()).filter(|ticket| !ticket.is_written()).cloned();
+        let records: Vec<Ticket> = records.iter().filter(|ticket| !ticket.is_written()).cloned().collect();
+        let (claim, services, log) = (claim.clone(), Arc::clone(services), log.clone());
+        (start.is_some() || !records.is_empty()).then_some(Self { start, records, claim, services, log })
+    }
+
+    /// Waits until all of it is durable and an effect of the run may begin; then what was said is printed.
+    ///
+    /// # Errors
+    /// When something is not: the run is to be given up with the step.
+    pub async fn clear(&self) -> Result<(), Interrupt> {
+        if let Some(start) = &self.start {
+            written(start.durable().await.into())?;
+        }
+        for ticket in &self.records {
+            check(ticket.durable().await)?;
+        }
+        self.log.settled();
+        self.services.may_act(&self.claim).await
     }
 }
 

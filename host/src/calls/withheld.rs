@@ -5,6 +5,8 @@
 //! call. A transaction carries it in its own commit. Before anything else, and after a moment in any case, the journal
 //! writes it.
 //!
+//! Other runs need their start no sooner than something leaves their instances: they begin while the journal writes it.
+//!
 //! Nothing is lost by a crash: the run was not acknowledged, and had no effect. A start that a transaction has begun to
 //! carry stays with it: it cannot be written by itself in the meantime, because the transaction would not see it.
 
@@ -12,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::database::{Entry, Journal, JournalClosed, Landed, NewRun};
+use crate::database::{Entry, Journal, JournalClosed, Landed, NewRun, Room, Ticket};
 
 /// Where the start is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +59,24 @@ pub struct Withheld {
     journal: Journal,
     state: Mutex<State>,
     fate: watch::Sender<Option<Fate>>,
+    /// Of one that went to the journal before its run began.
+    ticket: Option<Ticket>,
 }
 
 impl Withheld {
-    /// Withholds the start of a run.
+    /// Withholds the start of a run; or gives it to the journal, where there is room for it. The run may begin then too: what
+    /// it writes comes behind its start, and nothing leaves its instances before the start is durable.
     #[must_use]
-    pub fn new(new: NewRun, journal: Journal) -> Arc<Self> {
-        Arc::new(Self { new, journal, state: Mutex::new(State::Held), fate: watch::Sender::new(None) })
+    pub fn new(new: NewRun, journal: Journal, room: Option<Room<'_>>) -> Arc<Self> {
+        let ticket = room.map(|room| room.append(Entry::Start(Box::new(new.clone()))));
+        let state = if ticket.is_some() { State::Journaled } else { State::Held };
+        Arc::new(Self { new, journal, state: Mutex::new(state), fate: watch::Sender::new(None), ticket })
+    }
+
+    /// The journal's promise, if it had the start before the run began.
+    #[must_use]
+    pub fn ticket(&self) -> Option<&Ticket> {
+        self.ticket.as_ref()
     }
 
     /// The start.
@@ -74,6 +87,9 @@ impl Withheld {
 
     /// What became of the start, as soon as that is known.
     pub async fn fate(&self) -> Fate {
+        if let Some(ticket) = &self.ticket {
+            return ticket.durable().await.into();
+        }
         let mut fate = self.fate.subscribe();
         let decided = fate.wait_for(Option::is_some).await;
         // The sender is in this very struct, so the wait ends with a fate and not before.
@@ -83,7 +99,10 @@ impl Withheld {
     /// True when the start was written by now.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        self.fate.borrow().as_ref().is_some_and(Fate::is_written)
+        match &self.ticket {
+            Some(ticket) => ticket.is_written(),
+            None => self.fate.borrow().as_ref().is_some_and(Fate::is_written),
+        }
     }
 
     /// Decides the fate, once and for all.

@@ -69,7 +69,7 @@ pub use guest_session::{Doom, Doomed, GuestSession, SessionEnd};
 pub use guest_sql::SqlFailure;
 #[cfg(feature = "failpoints")]
 pub(crate) use guest_sql::fuzz as fuzz_sql;
-pub use journal::{Entry, Journal, JournalClosed, Landed, Ticket};
+pub use journal::{Entry, Journal, JournalClosed, Landed, Room, Ticket};
 pub use last_flight::{Carried, Flight};
 pub use lease::{LeaseConnection, Renewal};
 pub use load::{Load, Loaded, Loader, LoaderClosed};

@@ -146,6 +146,13 @@ pub(super) struct Progress {
     pub(super) outcomes: Vec<Landed>,
 }
 
+impl Progress {
+    /// Both, one after the other.
+    pub(super) fn into_iters(self) -> (std::vec::IntoIter<Landed>, std::vec::IntoIter<Landed>) {
+        (self.records.into_iter(), self.outcomes.into_iter())
+    }
+}
+
 /// Writes records and outcomes.
 pub(super) async fn write(
     client: &Client,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Executor;
 use super::attempt::check_result;
-use crate::calls::{Commit, CommunicatorCalls, Guest, GuestLog, Interrupt, Phase, StepCall, StepEnd};
+use crate::calls::{Commit, CommunicatorCalls, Guest, Interrupt, Phase, StepCall, StepEnd};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
 use crate::workflow::{Code, Failure, RecordedResult, RetryPolicy};
@@ -42,6 +42,10 @@ impl Executor {
                 workflow = %call.claim.run(), step = call.name, attempt,
                 "a communicator failed: {}; the next attempt begins in {wait:?}", in_short(&failure.message)
             );
+            // It may be long, and what was said is printed before.
+            if let Some(behind) = call.behind {
+                behind.clear().await?;
+            }
             tokio::select! {
                 () = self.clock.sleep(wait) => {}
                 () = self.stopped() => return Err(Interrupt::ShuttingDown),
@@ -66,15 +70,26 @@ impl Executor {
         // Asked behind the wait for a slot: in the meantime the run may have been taken, and the step recorded.
         self.may_begin(call.claim).await?;
         let run = call.claim.run().clone();
-        let log = GuestLog::new(app.log(), Some(&run)).traced(call.trace);
-        let calls = CommunicatorCalls { run, step: call.number, keys: 0, trace: call.trace };
+        let log = call.log.of_step();
+        let behind = call.behind.cloned();
+        let calls = CommunicatorCalls { run, step: call.number, keys: 0, trace: call.trace, behind };
         let phase = Phase::Communicator(calls);
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let (name, arguments) = (call.name.to_owned(), call.arguments.to_owned());
         let attempt = async { Instance::new(&component, guest, slot).run_step(name, arguments).await };
-        let end = match tokio::time::timeout(timeout, attempt).await {
-            Ok((_instance, end)) => end,
-            Err(_) => {
+        // It has its time once it may act: a slow database is nothing that a step could be blamed for.
+        let too_long = async {
+            if let Some(behind) = call.behind {
+                behind.clear().await?;
+            }
+            tokio::time::sleep(timeout).await;
+            Ok::<_, Interrupt>(())
+        };
+        let end = tokio::select! {
+            biased;
+            (_instance, end) = attempt => end,
+            lost = too_long => {
+                lost?;
                 let text = format!("the attempt took longer than its time-out of {timeout:?}");
                 return Ok(Err(Failure::new("Timeout", Code("timeout"), text)));
             }

@@ -170,7 +170,9 @@ impl Executor {
         start: Option<&Withholding>,
     ) -> Result<Outcome, AttemptEnd> {
         while let AttemptEnd::Finished(outcome, unsettled) = end {
-            if !unsettled.carries_start() && !self.is_started(start).await {
+            // The outcome comes behind a start that the journal has, or in one commit with it.
+            let has_start = unsettled.carries_start() || start.is_some_and(|start| start.0.ticket().is_some());
+            if !has_start && !self.is_started(start).await {
                 return Err(AttemptEnd::Lost);
             }
             end = match self.finish(claim, outcome, unsettled).await {
@@ -209,7 +211,7 @@ impl Executor {
             return Ok(told(outcome));
         }
         let entry = Entry::Finish(Box::new(Finish { claim: claim.clone(), outcome: outcome.clone() }));
-        let landed = match self.journal.append_behind(entry, unsettled.tickets()).await {
+        let landed = match self.journal.append_behind(entry, unsettled.last()).await {
             Ok(ticket) => ticket.durable().await,
             Err(closed) => Err(closed),
         };

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::backlog::Place;
+use super::backlog::{Place, Waiting};
 use super::difference::{Difference, difference};
 use super::registry::News;
 use super::{App, Executor};
 use crate::calls::{Fate, Program, StartRequest, Withheld, Withholding};
-use crate::database::{Entry, Existing, Landed, NewRun, TakenRun, until_answered};
+use crate::database::{Entry, Existing, JournalClosed, Landed, NewRun, TakenRun, until_answered};
 use crate::failpoint;
 use crate::workflow::{Arguments, ArgumentsError, Failure, StepKind, WorkflowId};
 
@@ -134,26 +134,7 @@ impl Executor {
         new.trace = request.trace;
         failpoint::hit("start.prepared").await;
         let waiting = place.and_then(|place| self.backlog.keep_arguments(place, new.input_bytes()));
-        // One that is to wait without its arguments has to be written first.
-        let withheld = if may_withhold && waiting.is_some() { self.withhold(program, &new) } else { None };
-        let (fate, news) = match withheld {
-            Some(withheld) => {
-                failpoint::hit("start.withheld").await;
-                let news = self.drive_new(&new, Some(Withholding(Arc::clone(&withheld))), waiting);
-                let fate = match tokio::time::timeout(self.put_off, withheld.fate()).await {
-                    Ok(fate) => fate,
-                    Err(_too_long) => self.carried_too_long(&withheld).await,
-                };
-                self.withheld().remove(id);
-                (fate, news)
-            }
-            None => {
-                self.meet(id).await;
-                let fate = Fate::from(self.journal.write(Entry::Start(Box::new(new.clone()))).await);
-                let news = if fate.is_written() { self.drive_new(&new, None, waiting) } else { None };
-                (fate, news)
-            }
-        };
+        let (fate, news) = self.write_start(program, &new, may_withhold, waiting).await;
         match fate {
             Fate::Landed(Landed::Written) => Some(Ok(NewOrFound { new, existing: None, news })),
             Fate::Landed(Landed::Exists) => match self.existing(&new).await {
@@ -177,6 +158,67 @@ impl Executor {
         }
     }
 
+    /// Writes a start and drives its run, which may begin before the start is durable. One that is to wait without its
+    /// arguments has to be written first, and one whose id this process has.
+    async fn write_start(
+        &self,
+        program: &Program,
+        new: &NewRun,
+        may_withhold: bool,
+        waiting: Option<Waiting>,
+    ) -> (Fate, Option<watch::Receiver<News>>) {
+        let run = new.claim().run();
+        self.meet(run).await;
+        let start = match &waiting {
+            Some(_) if self.runs.claim_of(run).is_none() => self.begin_start(program, new, may_withhold).await,
+            _ => Ok(None),
+        };
+        let start = match start {
+            Ok(start) => start,
+            Err(closed) => return (Err(closed).into(), None),
+        };
+        let Some(start) = start else {
+            let fate = Fate::from(self.journal.write(Entry::Start(Box::new(new.clone()))).await);
+            let news = if fate.is_written() { self.drive_new(new, None, waiting) } else { None };
+            return (fate, news);
+        };
+        let is_journaled = start.ticket().is_some();
+        if !is_journaled {
+            failpoint::hit("start.withheld").await;
+        }
+        let news = self.drive_new(new, Some(Withholding(Arc::clone(&start))), waiting);
+        let fate = match tokio::time::timeout(self.put_off, start.fate()).await {
+            Ok(fate) => fate,
+            Err(_) if is_journaled => start.fate().await,
+            Err(_too_long) => self.carried_too_long(&start).await,
+        };
+        self.withheld().remove(run);
+        if news.is_none() && fate.is_written() {
+            // Another run under this id came in between, and was not there.
+            self.drive_taken(&TakenRun { claim: new.claim().clone(), attempts: 1, sleeps_until: None });
+        }
+        (fate, news)
+    }
+
+    /// Withholds a start, or gives it to the journal. `None`: there is something under its id in this process.
+    async fn begin_start(
+        &self,
+        program: &Program,
+        new: &NewRun,
+        may_withhold: bool,
+    ) -> Result<Option<Arc<Withheld>>, JournalClosed> {
+        let run = new.claim().run();
+        let withholds = may_withhold && self.is_one_transaction(program, &new.name);
+        let room = if withholds { None } else { Some(self.journal.room(run).await?) };
+        let mut others = self.withheld();
+        if others.contains_key(run) || self.runs.claim_of(run).is_some() {
+            return Ok(None);
+        }
+        let start = Withheld::new(new.clone(), self.journal.clone(), room);
+        others.insert(run.clone(), Arc::clone(&start));
+        Ok(Some(start))
+    }
+
     /// The fate of a start that is withheld no longer.
     async fn carried_too_long(&self, withheld: &Arc<Withheld>) -> Fate {
         // A handler that calls a step wants its result, however long that takes.
@@ -197,27 +239,17 @@ impl Executor {
         fate
     }
 
-    /// Withholds the start of a run that is likely to be one transaction. `None`: it is to be written at once, because it is
-    /// not, or because there is something under its id in this process.
-    fn withhold(&self, program: &Program, new: &NewRun) -> Option<Arc<Withheld>> {
-        let is_one_transaction = match new.name.strip_prefix("temp:") {
-            Some(step) => matches!(program.manifest.step(step)?.kind, StepKind::Transaction { read_only: false, .. }),
+    /// Whether a run is likely to be one transaction.
+    fn is_one_transaction(&self, program: &Program, name: &str) -> bool {
+        match name.strip_prefix("temp:") {
+            Some(step) => program
+                .manifest
+                .step(step)
+                .is_some_and(|step| matches!(step.kind, StepKind::Transaction { read_only: false, .. })),
             None => {
-                let habits = self.apps.get(&program.app)?.habits();
-                habits.is_one_transaction(&program.digest, &new.name)
+                self.apps.get(&program.app).is_some_and(|app| app.habits().is_one_transaction(&program.digest, name))
             }
-        };
-        if !is_one_transaction {
-            return None;
         }
-        let mut withheld = self.withheld();
-        let run = new.claim().run();
-        if withheld.contains_key(run) || self.runs.claim_of(run).is_some() {
-            return None;
-        }
-        let start = Withheld::new(new.clone(), self.journal.clone());
-        withheld.insert(run.clone(), Arc::clone(&start));
-        Some(start)
     }
 
     /// Waits until a start that is withheld under this id in this process is written, or not.

@@ -87,7 +87,7 @@ impl Executor {
         read_only: bool,
     ) -> Result<Run, Interrupt> {
         let started_at = self.clock.now();
-        let whose = (Some(call.claim.run().clone()), call.trace);
+        let whose = (Some(call.claim.run().clone()), call.log.of_step());
         let body = self.run_body(call.program, whose, (call.name, call.arguments), isolation, read_only).await?;
         let failed = |failure| StepEnd {
             result: RecordedResult::Failed(failure),
@@ -159,8 +159,13 @@ impl Executor {
         let Some(StepKind::Transaction { isolation, .. }) = program.manifest.step(step).map(|step| &step.kind) else {
             unreachable!("the handler has found the transaction `{step}` in the manifest");
         };
+        let Some(app) = self.apps.get(&program.app) else {
+            let text = format!("this host does not serve the app `{}`", program.app);
+            return Err(Failure::new("Error", Code("interrupted"), text));
+        };
         for run in 1..=MAX_RUNS {
-            let body = self.run_body(program, (None, trace), (step, arguments), *isolation, true).await;
+            let whose = (None, GuestLog::new(app.log(), None).traced(trace));
+            let body = self.run_body(program, whose, (step, arguments), *isolation, true).await;
             match body {
                 Ok(Body::Returned(session, json)) => match session.commit(None).await {
                     SessionEnd::Committed => return Ok(json),
@@ -180,7 +185,7 @@ impl Executor {
     async fn run_body(
         &self,
         program: &Program,
-        (run, trace): (Option<WorkflowId>, Option<TraceContext>),
+        (run, log): (Option<WorkflowId>, GuestLog),
         (name, arguments): (&str, &str),
         isolation: Isolation,
         read_only: bool,
@@ -194,7 +199,6 @@ impl Executor {
         let slot = self.slots.step().await;
         let session = self.open(app, isolation, read_only).await;
         failpoint::hit("transaction.begun").await;
-        let log = GuestLog::new(app.log(), run.as_ref()).traced(trace);
         let phase = Phase::Transaction(Box::new(TransactionCalls { session, run }));
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let (limit, of_step) = (self.limits.transaction, (name.to_owned(), arguments.to_owned()));

@@ -1,9 +1,10 @@
 //! Which entries share a commit.
 //!
 //! Problem: in one commit, all statements succeed or none, and they do not run in the order in which the entries came. So
-//! entries may share one only if none of them depends on what becomes of another. That is so when no two of them touch
-//! the same run; and the one exception that is worth it, a run's last record with its outcome, is decided by the very
-//! statement that writes both.
+//! entries may share one only if none of them depends on what becomes of another, or where the statements see to it. They
+//! do for what a run writes under one claim: its start, its records, its outcome stand or fall together, because each
+//! statement asks for the claim, and because a key that is there already fails the whole commit. After that the entries are
+//! written apart: no two of one run in a commit, but for the last record and the outcome, which one statement writes.
 //!
 //! This module must not know SQL or what waits for the entries: it looks at runs and sizes.
 
@@ -26,13 +27,39 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// `only_fresh`: nothing that was blocked. Each such try may take as long as a lock is waited for, so they take turns with
 /// everybody else's entries: fifty locked rows must not stop ten thousand runs.
 pub(super) fn take(queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<Pending> {
+    take_by(Rule::Together, queue, only_fresh)
+}
+
+/// The same entries in commits that may find some of them written, in their order.
+pub(super) fn apart(together: Vec<Pending>) -> Vec<Vec<Pending>> {
+    let (mut queue, mut commits) = (VecDeque::from(together), Vec::new());
+    while !queue.is_empty() {
+        commits.push(take_by(Rule::Apart, &mut queue, false));
+    }
+    commits
+}
+
+/// True when entries can be in a commit that may find some of them written.
+pub(super) fn is_apart(together: &[Pending]) -> bool {
+    let mut touched = HashMap::new();
+    together.iter().all(|pending| touch(Rule::Apart, &mut touched, &pending.entry))
+}
+
+/// Whether a run may have more in one commit than its last record and its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Together,
+    Apart,
+}
+
+fn take_by(rule: Rule, queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<Pending> {
     let mut touched: HashMap<String, Touch> = HashMap::new();
     let (mut taken, mut left) = (Vec::new(), VecDeque::new());
     let mut bytes = 0;
     while let Some(pending) = queue.pop_front() {
         // What was blocked is tried alone, so that it does not hold up others again.
         if pending.blocked.is_some() {
-            let goes = touch(&mut touched, &pending.entry);
+            let goes = touch(rule, &mut touched, &pending.entry);
             if goes && !only_fresh && taken.is_empty() && pending.blocked_until().is_none() {
                 taken.push(pending);
                 break;
@@ -47,7 +74,7 @@ pub(super) fn take(queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<Pendi
             left.push_back(pending);
             break;
         }
-        if touch(&mut touched, &pending.entry) {
+        if touch(rule, &mut touched, &pending.entry) {
             bytes += pending.entry.payload_bytes();
             taken.push(pending);
         } else {
@@ -62,6 +89,8 @@ pub(super) fn take(queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<Pendi
 /// What a run is touched by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Touch {
+    /// Its start, under the claim with this token.
+    Start(String),
     /// A record under the claim with this token.
     Record(String),
     Other,
@@ -69,15 +98,21 @@ enum Touch {
 
 /// Notes the runs that an entry touches. False: it does not go with what was noted before, nor does what touches its runs
 /// after it.
-fn touch(touched: &mut HashMap<String, Touch>, entry: &Entry) -> bool {
+fn touch(rule: Rule, touched: &mut HashMap<String, Touch>, entry: &Entry) -> bool {
     let (run, parent, by) = match entry {
-        Entry::Start(new) => (new.claim().run(), new.parent.as_ref().map(|record| record.claim.run()), Touch::Other),
+        Entry::Start(new) => match &new.parent {
+            None => (new.claim().run(), None, Touch::Start(new.claim().token().to_owned())),
+            Some(record) => (new.claim().run(), Some(record.claim.run()), Touch::Other),
+        },
         Entry::Record(new) => (new.claim.run(), None, Touch::Record(new.claim.token().to_owned())),
         Entry::Finish(new) => (new.claim.run(), None, Touch::Other),
     };
     let goes = match (touched.get(run.as_str()), entry) {
         (None, _) => parent.is_none_or(|parent| !touched.contains_key(parent.as_str())),
-        (Some(Touch::Record(token)), Entry::Finish(new)) => token == new.claim.token(),
+        (Some(Touch::Start(token)), Entry::Record(new)) => rule == Rule::Together && *token == new.claim.token(),
+        (Some(Touch::Start(token)), Entry::Finish(new)) => rule == Rule::Together && *token == new.claim.token(),
+        (Some(Touch::Record(token)), Entry::Record(new)) => rule == Rule::Together && *token == new.claim.token(),
+        (Some(Touch::Record(token)), Entry::Finish(new)) => *token == new.claim.token(),
         (Some(_), _) => false,
     };
     touched.insert(run.as_str().to_owned(), if goes { by } else { Touch::Other });
@@ -89,7 +124,7 @@ fn touch(touched: &mut HashMap<String, Touch>, entry: &Entry) -> bool {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::super::{Blocked, Fate};
+    use super::super::Blocked;
     use super::*;
     use crate::database::claim::{Claim, Incarnation};
     use crate::database::finish::{FinalOutcome, Finish};
@@ -140,11 +175,7 @@ mod tests {
     }
 
     fn taken(entries: Vec<Entry>) -> Vec<usize> {
-        let pending = |entry| {
-            let (answer, _) = tokio::sync::oneshot::channel();
-            Pending { entry, behind: Vec::new(), answer, fate: Fate::default(), blocked: None }
-        };
-        let mut queue: VecDeque<Pending> = entries.into_iter().map(pending).collect();
+        let mut queue: VecDeque<Pending> = entries.into_iter().map(Entry::pending).collect();
         let mut sizes = Vec::new();
         while !queue.is_empty() {
             sizes.push(take(&mut queue, false).len());
@@ -159,11 +190,28 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_one_run_do_not_but_for_the_last_record_and_the_outcome() {
+    fn what_one_run_writes_under_one_claim_is_a_commit() {
+        let start = start("a", None);
+        let Entry::Start(new) = &start else { unreachable!() };
+        let token = new.claim().token().to_owned();
+        let record = || Entry::Record(Box::new(record_of("a", &token, "1")));
+        let finish = finish("a", &token);
+        let entries: Vec<Pending> = [start, record(), record(), finish].map(Entry::pending).into();
+        assert!(!is_apart(&entries));
+        let mut queue = VecDeque::from(entries);
+        let entries = take(&mut queue, false);
+        assert_eq!((entries.len(), queue.len()), (4, 0));
+        let sizes: Vec<usize> = apart(entries).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1, 1, 2], "once some of it may be written, only the last record goes with the outcome");
+    }
+
+    #[test]
+    fn what_is_not_under_one_claim_is_not() {
         assert_eq!(taken(vec![record("a"), finish("a", "t")]), [2]);
         assert_eq!(taken(vec![record("a"), finish("a", "another claim")]), [1, 1]);
-        assert_eq!(taken(vec![record("a"), record("a")]), [1, 1]);
+        assert_eq!(taken(vec![finish("a", "t"), record("a")]), [1, 1]);
         assert_eq!(taken(vec![start("a", None), record("a")]), [1, 1]);
+        assert_eq!(taken(vec![start("a", None), start("a", None)]), [1, 1]);
         assert_eq!(taken(vec![start("a", Some("a")), record("a")]), [1, 1]);
         assert_eq!(taken(vec![start("b", Some("a")), record("a")]), [1, 1]);
         assert_eq!(taken(vec![start("b", Some("a")), start("c", Some("a"))]), [1, 1]);
@@ -175,17 +223,16 @@ mod tests {
         assert_eq!(taken(vec![record("a"), start("b", Some("a")), record("c")]), [2, 1]);
         // But what touches a run that waits, waits behind it, in its order.
         assert_eq!(taken(vec![record("a"), start("b", Some("a")), record("b"), finish("a", "t")]), [1, 1, 2]);
-        assert_eq!(taken(vec![record("a"), record("a"), finish("a", "t")]), [1, 2]);
+        assert_eq!(taken(vec![finish("a", "t"), record("a"), finish("a", "t")]), [1, 2]);
     }
 
     /// A queue of entries, each with the seconds for which it is still blocked, if somebody's lock was in its way.
     fn queue(entries: Vec<(Entry, Option<u64>)>) -> VecDeque<Pending> {
         let pending = |(entry, seconds): (Entry, Option<u64>)| {
-            let (answer, _) = tokio::sync::oneshot::channel();
             let pause = Duration::from_secs(1);
             let blocked =
                 seconds.map(|seconds| Blocked { until: Instant::now() + Duration::from_secs(seconds), pause });
-            Pending { entry, behind: Vec::new(), answer, fate: Fate::default(), blocked }
+            Pending { blocked, ..entry.pending() }
         };
         entries.into_iter().map(pending).collect()
     }

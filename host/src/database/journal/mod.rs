@@ -12,8 +12,8 @@
 //! already comes back as [`Landed::Exists`] (or `NotOwner`, for an outcome). That an entry cannot be found proves
 //! nothing, since the old session may still be committing; so nobody looks, everybody writes again.
 //!
-//! Entries of one run keep their order, and no two of them are in one commit, but for the last record and the outcome
-//! (`batch`).
+//! Entries of one run keep their order. A run may be far ahead of the disk, and each of its entries is handed in behind the
+//! one that it was made from: all that come at once, from its start to its outcome, are one commit (`batch`).
 
 mod batch;
 #[cfg(test)]
@@ -22,11 +22,11 @@ mod writer;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{SetOnce, mpsc};
 
 use self::writer::Writer;
 use super::connection::Database;
@@ -88,6 +88,11 @@ impl Entry {
         }
     }
 
+    #[cfg(test)]
+    fn pending(self) -> Pending {
+        Pending { entry: self, behind: None, promise: Promise(Ticket::default()), blocked: None }
+    }
+
     fn point(&self, before: bool) -> &'static str {
         match (self, before) {
             (Self::Start(_), true) => "start.before_commit",
@@ -119,37 +124,45 @@ pub enum Landed {
 #[error("the journal is closed because the host is shutting down")]
 pub struct JournalClosed;
 
-/// Whether an entry was written, as soon as that is known. An outcome that was handed in behind records looks at theirs.
+/// The promise that an entry will be durable. Clones are of the same entry.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fate(Arc<OnceLock<bool>>);
-
-impl Fate {
-    fn decide(&self, landed: &Landed) {
-        // An entry that is written again after a lost answer has one fate all the same: it is told once.
-        let _ = self.0.set(*landed == Landed::Written);
-    }
-
-    /// The entry's fate is known, and it was not written.
-    fn is_refused(&self) -> bool {
-        self.0.get() == Some(&false)
-    }
-}
-
-/// The promise that an entry will be durable.
-#[derive(Debug)]
-#[must_use = "nothing is known of an entry whose ticket is dropped"]
-pub struct Ticket {
-    answer: oneshot::Receiver<Landed>,
-    fate: Fate,
-}
+pub struct Ticket(Arc<SetOnce<Result<Landed, JournalClosed>>>);
 
 impl Ticket {
     /// Waits until the entry's fate is known. After [`Landed::Written`] no crash undoes it.
     ///
     /// # Errors
     /// When the journal was closed before: the entry may or may not be durable.
-    pub async fn durable(self) -> Result<Landed, JournalClosed> {
-        self.answer.await.map_err(|_| JournalClosed)
+    pub async fn durable(&self) -> Result<Landed, JournalClosed> {
+        self.0.wait().await.clone()
+    }
+
+    /// True when the entry is known to be durable.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.0.get() == Some(&Ok(Landed::Written))
+    }
+
+    /// The entry's fate is known, and it was not written.
+    fn is_refused(&self) -> bool {
+        matches!(self.0.get(), Some(Ok(landed)) if *landed != Landed::Written)
+    }
+}
+
+/// The journal's end of a ticket. However it comes to an end, those who wait are told.
+#[derive(Debug)]
+struct Promise(Ticket);
+
+impl Promise {
+    fn tell(self, landed: Landed) {
+        // An entry has one promise, so nothing was told before.
+        let _ = self.0.0.set(Ok(landed));
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let _ = self.0.0.set(Err(JournalClosed));
     }
 }
 
@@ -161,13 +174,30 @@ pub struct Journal {
     lost_answers: Arc<AtomicBool>,
 }
 
+/// Room for one entry.
+#[derive(Debug)]
+pub struct Room<'a>(mpsc::Permit<'a, Pending>);
+
+impl Room<'_> {
+    /// Takes the entry: as [`Journal::append`], at once.
+    pub fn append(self, entry: Entry) -> Ticket {
+        self.append_behind(entry, None)
+    }
+
+    fn append_behind(self, entry: Entry, behind: Option<&Ticket>) -> Ticket {
+        let ticket = Ticket::default();
+        let (behind, promise) = (behind.cloned(), Promise(ticket.clone()));
+        self.0.send(Pending { entry, behind, promise, blocked: None });
+        ticket
+    }
+}
+
 #[derive(Debug)]
 struct Pending {
     entry: Entry,
-    /// An outcome's: the records that must have been written before it, or be written with it.
-    behind: Vec<Fate>,
-    answer: oneshot::Sender<Landed>,
-    fate: Fate,
+    /// The entry that must have been written before it, or be written with it.
+    behind: Option<Ticket>,
+    promise: Promise,
     /// Somebody else's lock was in the way of it, or of an earlier entry of its run.
     blocked: Option<Blocked>,
 }
@@ -211,10 +241,10 @@ impl Journal {
         Self { queues: (0..connections.get()).map(open).collect(), lost_answers }
     }
 
-    /// The queue of the connection that writes this entry.
-    fn queue(&self, entry: &Entry) -> &mpsc::Sender<Pending> {
+    /// The queue of the connection that writes what locks the row of `run`.
+    fn queue(&self, run: &WorkflowId) -> &mpsc::Sender<Pending> {
         let mut hash = DefaultHasher::new();
-        entry.locks().hash(&mut hash);
+        run.hash(&mut hash);
         let count = u64::try_from(self.queues.len()).expect("a handful");
         &self.queues[usize::try_from(hash.finish() % count).expect("less than their number")]
     }
@@ -224,7 +254,7 @@ impl Journal {
     /// # Errors
     /// When the journal is closed.
     pub async fn append(&self, entry: Entry) -> Result<Ticket, JournalClosed> {
-        self.append_behind(entry, &[]).await
+        self.append_behind(entry, None).await
     }
 
     /// Takes an entry and waits until its fate is known.
@@ -235,19 +265,21 @@ impl Journal {
         self.append(entry).await?.durable().await
     }
 
-    /// Takes an entry that is written only if all those of `tickets` are, earlier or in the same commit. Otherwise it
-    /// comes back as [`Landed::Exists`]: what it was made from is not what is recorded.
+    /// Takes an entry that is written only if the one with the ticket `behind` is, earlier or in the same commit. Otherwise
+    /// it comes back as [`Landed::Exists`]: what it was made from is not what is recorded. Both must be of one run.
     ///
     /// # Errors
     /// When the journal is closed.
-    pub async fn append_behind(&self, entry: Entry, tickets: &[Ticket]) -> Result<Ticket, JournalClosed> {
-        let (sender, answer) = oneshot::channel();
-        let behind = tickets.iter().map(|ticket| ticket.fate.clone()).collect();
-        let fate = Fate::default();
-        let queue = self.queue(&entry);
-        let pending = Pending { entry, behind, answer: sender, fate: fate.clone(), blocked: None };
-        queue.send(pending).await.map_err(|_| JournalClosed)?;
-        Ok(Ticket { answer, fate })
+    pub async fn append_behind(&self, entry: Entry, behind: Option<&Ticket>) -> Result<Ticket, JournalClosed> {
+        Ok(self.room(entry.locks()).await?.append_behind(entry, behind))
+    }
+
+    /// Waits until there is room for an entry that locks the row of `run`.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub async fn room(&self, run: &WorkflowId) -> Result<Room<'_>, JournalClosed> {
+        self.queue(run).reserve().await.map(Room).map_err(|_| JournalClosed)
     }
 
     /// True once after answers were lost: a child whose start was written twice exists, and nobody may be driving it.

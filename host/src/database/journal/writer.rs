@@ -4,12 +4,12 @@
 //! and nobody waits for a timer. An error that nobody expected may have come from a single entry: then each is written in
 //! a commit of its own, and a bad one costs only itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join4};
+use futures_util::future::{join, join5};
 use tokio::sync::mpsc;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
@@ -17,7 +17,9 @@ use tokio_postgres::{Client, Error};
 use super::{Entry, Landed, Pending, batch};
 use crate::database::connection::{Backoff, Database};
 use crate::database::error::{DatabaseError, is_connection_lost};
-use crate::database::progress::{self, Keys};
+use crate::database::finish::Finish;
+use crate::database::progress::{self, Keys, Progress};
+use crate::database::record::NewRecord;
 use crate::database::start;
 use crate::failpoint;
 use crate::workflow::{Code, Failure};
@@ -89,7 +91,7 @@ impl Writer {
                 failpoint::hit(pending.entry.point(true)).await;
             }
             // In front of the later entries of their runs.
-            for mut pending in self.write(together).await.into_iter().rev() {
+            for mut pending in self.write(together, Keys::New).await.into_iter().rev() {
                 pending.block();
                 queue.push_front(pending);
             }
@@ -98,21 +100,23 @@ impl Writer {
 
     /// Writes until the fate of each entry is known, and tells it. Returns those for which that takes longer, because
     /// somebody else has locked a row that they need.
-    async fn write(&mut self, together: Vec<Pending>) -> Vec<Pending> {
-        // What the outcome was made from was not written, in an earlier commit: nor is the outcome.
+    async fn write(&mut self, together: Vec<Pending>, keys: Keys) -> Vec<Pending> {
+        // What they were made from was not written, in an earlier commit: nor are they.
         let (refused, together): (Vec<_>, Vec<_>) =
-            together.into_iter().partition(|pending| pending.behind.iter().any(super::Fate::is_refused));
+            together.into_iter().partition(|pending| pending.behind.as_ref().is_some_and(super::Ticket::is_refused));
         for pending in refused {
             tell(pending, Landed::Exists).await;
         }
         if together.is_empty() {
             return Vec::new();
         }
-        match self.insist(&together).await {
+        let mut lost_an_answer = false;
+        let commits = match self.insist(&together, keys).await {
             Ok(landed) => {
                 for (pending, landed) in together.into_iter().zip(landed) {
                     tell(pending, landed).await;
                 }
+                return Vec::new();
             }
             Err(Trouble::Locked) if together.len() == 1 => {
                 for pending in &together {
@@ -128,30 +132,36 @@ impl Writer {
                 for pending in together {
                     tell(pending, Landed::Refused(failure.clone())).await;
                 }
+                return Vec::new();
             }
-            // One of them is what the server cannot take, or waits for a lock. Each for itself: an outcome whose record
-            // turns out to be the bad one finds that out at the beginning of its turn, and one whose record waits does too.
-            Err(_) => {
-                let mut blocked: Vec<Pending> = Vec::new();
-                for pending in together {
-                    if blocked.iter().any(|other| other.entry.run() == pending.entry.run()) {
-                        blocked.push(pending);
-                    } else {
-                        blocked.extend(Box::pin(self.write(vec![pending])).await);
-                    }
-                }
-                return blocked;
+            Err(Trouble::MaybeThere { lost_answer }) => {
+                lost_an_answer = lost_answer;
+                batch::apart(together)
             }
+            // One of them is what the server cannot take, or waits for a lock. Each for itself.
+            Err(Trouble::Entry(_) | Trouble::Locked) => together.into_iter().map(|pending| vec![pending]).collect(),
+        };
+        // What was made from an entry that turns out to be refused finds that out at the beginning of its turn, and what
+        // comes behind one that waits does too.
+        let mut blocked: Vec<Pending> = Vec::new();
+        for commit in commits {
+            let waits = |pending: &Pending| blocked.iter().any(|other| other.entry.run() == pending.entry.run());
+            let (waiting, commit): (Vec<_>, Vec<_>) = commit.into_iter().partition(waits);
+            blocked.extend(waiting);
+            blocked.extend(Box::pin(self.write(commit, Keys::MaybeThere)).await);
         }
-        Vec::new()
+        self.note(lost_an_answer);
+        blocked
     }
 
     /// Writes until the database has answered.
-    async fn insist(&mut self, together: &[Pending]) -> Result<Vec<Landed>, Trouble> {
+    async fn insist(&mut self, together: &[Pending], mut keys: Keys) -> Result<Vec<Landed>, Trouble> {
         let mut backoff = Backoff::new("write the journal");
         let mut lost_answer = false;
-        let mut keys = Keys::New;
         loop {
+            if keys == Keys::MaybeThere && !batch::is_apart(together) {
+                return Err(Trouble::MaybeThere { lost_answer });
+            }
             let mut session = match self.session.take() {
                 Some(session) if !session.client.is_closed() => session,
                 _ => match tokio::time::timeout(OPEN_TIMEOUT, Session::open(&self.database)).await {
@@ -249,9 +259,7 @@ fn fill(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) {
 /// Tells what became of an entry.
 async fn tell(pending: Pending, landed: Landed) {
     failpoint::hit(pending.entry.point(false)).await;
-    pending.fate.decide(&landed);
-    // Whoever waited may be gone (its instance was dropped); the entry is durable all the same.
-    let _ = pending.answer.send(landed);
+    pending.promise.tell(landed);
 }
 
 impl Session {
@@ -276,18 +284,25 @@ impl Session {
     /// back with an answer that looks like success; so each statement's result is looked at.
     pub(super) async fn commit(&mut self, together: &[Pending], keys: Keys) -> Result<Vec<Landed>, Error> {
         let (mut starts, mut children, mut parents) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut records, mut outcomes) = (Vec::new(), Vec::new());
+        // Of runs that are there, and of those that start in this very commit.
+        let (mut progress, mut first_progress) = (Steps::default(), Steps::default());
+        let mut started = HashSet::new();
         for pending in together {
             match &pending.entry {
                 Entry::Start(new) => match &new.parent {
-                    None => starts.push(&**new),
+                    None => {
+                        started.insert(new.claim().run());
+                        starts.push(&**new);
+                    }
                     Some(parent) => {
                         children.push(&**new);
                         parents.push(parent);
                     }
                 },
-                Entry::Record(new) => records.push(&**new),
-                Entry::Finish(new) => outcomes.push(&**new),
+                Entry::Record(new) if started.contains(new.claim.run()) => first_progress.records.push(&**new),
+                Entry::Record(new) => progress.records.push(&**new),
+                Entry::Finish(new) if started.contains(new.claim.run()) => first_progress.outcomes.push(&**new),
+                Entry::Finish(new) => progress.outcomes.push(&**new),
             }
         }
         if self.planned_at.elapsed() > PLANS_LAST {
@@ -295,38 +310,61 @@ impl Session {
             self.planned_at = Instant::now();
         }
         let client = &self.client;
-        let kinds = [starts.is_empty(), children.is_empty(), records.is_empty() && outcomes.is_empty()];
+        let kinds = [starts.is_empty(), children.is_empty(), progress.is_empty(), first_progress.is_empty()];
         // A statement alone is a transaction by itself, and saves two messages.
         let is_alone = kinds.into_iter().filter(|is_empty| !is_empty).count() == 1;
         let control = async |statement: &str| if is_alone { Ok(()) } else { client.batch_execute(statement).await };
         // `join` polls in the order of its arguments, and each of these sends its messages when it is first polled.
-        // Starts come last: they lock the executor's own row, for which the renewal of its lease would have to wait while
-        // another statement waits for a run that somebody else has locked.
-        let writes = join4(
+        // Starts come late: they lock the executor's own row, for which the renewal of its lease would have to wait while
+        // another statement waits for a run that somebody else has locked. Nobody else has seen the runs that they begin.
+        let writes = join5(
             control("BEGIN"),
-            progress::write(client, &self.progress, keys, (&records, &outcomes)),
+            progress.write(client, &self.progress, keys),
             start::write_children(client, &self.starts, (&children, &parents)),
             start::write(client, &self.starts, &starts),
+            first_progress.write(client, &self.progress, keys),
         );
-        let ((begun, progress, children, starts), committed) = join(writes, control("COMMIT")).await;
+        let ((begun, written, children, starts, first_written), committed) = join(writes, control("COMMIT")).await;
         begun?;
         // In the order in which they were sent: what comes behind the one that failed fails because of it.
-        let (progress, children, starts) = (progress?, children?, starts?);
+        let (written, children, starts, first_written) = (written?, children?, starts?, first_written?);
         committed?;
-        let [mut starts, mut children, mut records, mut outcomes] =
-            [starts, children, progress.records, progress.outcomes].map(Vec::into_iter);
-        let landed = together.iter().map(|pending| match &pending.entry {
-            Entry::Start(new) if new.parent.is_none() => starts.next(),
-            Entry::Start(_) => children.next(),
-            Entry::Record(_) => records.next(),
-            Entry::Finish(_) => outcomes.next(),
+        let [mut starts, mut children] = [starts, children].map(Vec::into_iter);
+        let [mut of_known, mut of_started] = [written, first_written].map(Progress::into_iters);
+        let landed = together.iter().map(|pending| {
+            let of_run = if started.contains(pending.entry.run()) { &mut of_started } else { &mut of_known };
+            match &pending.entry {
+                Entry::Start(new) if new.parent.is_none() => starts.next(),
+                Entry::Start(_) => children.next(),
+                Entry::Record(_) => of_run.0.next(),
+                Entry::Finish(_) => of_run.1.next(),
+            }
         });
         Ok(landed.map(|landed| landed.expect("each statement tells of all that it was given")).collect())
     }
 }
 
+/// Records and outcomes.
+#[derive(Default)]
+struct Steps<'a> {
+    records: Vec<&'a NewRecord>,
+    outcomes: Vec<&'a Finish>,
+}
+
+impl Steps<'_> {
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.outcomes.is_empty()
+    }
+
+    async fn write(&self, client: &Client, statements: &progress::Statements, keys: Keys) -> Result<Progress, Error> {
+        progress::write(client, statements, keys, (&self.records, &self.outcomes)).await
+    }
+}
+
 /// Why the entries of a commit were not written, although the database answers.
 enum Trouble {
+    /// Some of them may be there, and they must be written apart. An answer may have been lost before.
+    MaybeThere { lost_answer: bool },
     /// One of them is what the server cannot take.
     Entry(DatabaseError),
     /// Somebody else has locked a row that one of them needs.
@@ -357,7 +395,6 @@ fn is_an_entrys_fault(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Fate;
     use super::*;
     use crate::database::claim::Claim;
     use crate::database::finish::{FinalOutcome, Finish};
@@ -369,10 +406,7 @@ mod tests {
         for n in 0..4 * batch::MOST_ENTRIES {
             let claim = Claim::new(WorkflowId::stored(&n.to_string()), "t");
             let entry = Entry::Finish(Box::new(Finish { claim, outcome: FinalOutcome::Success("1".into()) }));
-            let (answer, _) = tokio::sync::oneshot::channel();
-            sender
-                .try_send(Pending { entry, behind: Vec::new(), answer, fate: Fate::default(), blocked: None })
-                .unwrap();
+            sender.try_send(entry.pending()).unwrap();
         }
         let mut queue: VecDeque<Pending> = VecDeque::new();
         fill(&mut queue, &mut entries);

@@ -1,5 +1,7 @@
 //! What a commit of many entries must keep of the promises of each, with a real Postgres.
 
+mod order;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -128,26 +130,6 @@ async fn what_comes_at_once_shares_a_few_commits() {
 }
 
 #[tokio::test]
-async fn entries_keep_their_order_over_several_connections() {
-    let place = Place::new().await;
-    let journal = Journal::open(&place.database, NonZeroU32::new(4).unwrap());
-    let runs = place.started(&journal, &ids(40)).await;
-    let mut entries = Vec::new();
-    for (n, run) in runs.iter().enumerate() {
-        let mut child = place.run(&format!("child-{n}"));
-        child.parent = Some(NewRecord { child: Some(child.claim().run().clone()), ..record(run, "null") });
-        let second = NewRecord { step: StepNumber::stored(2), ..record(run, "1") };
-        entries.extend([Entry::Start(Box::new(child)), Entry::Record(Box::new(second)), finished(run)]);
-    }
-    let landed = all(&journal, entries).await;
-    assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
-    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'").await, 40);
-    let writers = "SELECT count(*) FROM pg_stat_activity
-                    WHERE datname = current_database() AND query LIKE '%unnest%' AND pid <> pg_backend_pid()";
-    assert_eq!(place.count(writers).await, 4);
-}
-
-#[tokio::test]
 async fn each_entry_of_a_commit_has_a_fate_of_its_own() {
     let place = Place::new().await;
     let journal = place.journal();
@@ -217,45 +199,6 @@ async fn an_entry_that_cannot_be_stored_costs_only_itself() {
         assert_eq!(matches!(landed, Landed::Refused(_)), n == 7, "{n}: {landed:?}");
     }
     assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs").await, 20);
-}
-
-#[tokio::test]
-async fn the_last_record_and_the_outcome_are_one_commit() {
-    let place = Place::new().await;
-    let journal = place.journal();
-    let runs = place.started(&journal, &ids(1)).await;
-    let record = journal.append(recorded(&runs[0], "1")).await.unwrap();
-    let outcome = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&record)).await.unwrap();
-    assert_eq!(record.durable().await, Ok(Landed::Written));
-    assert_eq!(outcome.durable().await, Ok(Landed::Written));
-    let same = "SELECT count(*) FROM dbos.workflow_status s JOIN dbos.operation_outputs o USING (workflow_uuid)
-                 WHERE s.xmin = o.xmin AND s.status = 'SUCCESS'";
-    assert_eq!(place.count(same).await, 1);
-}
-
-#[tokio::test]
-async fn an_outcome_is_not_written_without_the_record_that_it_was_made_from() {
-    let place = Place::new().await;
-    let journal = place.journal();
-    let runs = place.started(&journal, &ids(3)).await;
-    assert_eq!(all(&journal, vec![recorded(&runs[0], "first"), recorded(&runs[1], "first")]).await.len(), 2);
-    // In one commit with it, and in a later one.
-    let record = journal.append(recorded(&runs[0], "second")).await.unwrap();
-    let outcome = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&record)).await.unwrap();
-    assert_eq!(record.durable().await, Ok(Landed::Exists));
-    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
-    let record = journal.append(recorded(&runs[1], "second")).await.unwrap();
-    let between = journal.append(recorded(&runs[1], "third")).await.unwrap();
-    let outcome = journal.append_behind(finished(&runs[1]), std::slice::from_ref(&record)).await.unwrap();
-    assert_eq!(between.durable().await, Ok(Landed::Exists));
-    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
-    // And not when the record cannot be stored at all.
-    let record = journal.append(recorded(&runs[2], "\"\0\"")).await.unwrap();
-    let outcome = journal.append_behind(finished(&runs[2]), std::slice::from_ref(&record)).await.unwrap();
-    assert!(matches!(record.durable().await, Ok(Landed::Refused(_))));
-    assert_eq!(outcome.durable().await, Ok(Landed::Exists));
-    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 3);
-    assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_output").await, 0);
 }
 
 #[tokio::test]
@@ -360,10 +303,7 @@ async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
         )
         .await;
     session.planned_at = session.planned_at.checked_sub(Duration::from_secs(2)).expect("the machine is up for longer");
-    let (answer, _) = oneshot::channel();
-    let pending =
-        Pending { entry: recorded(&runs[0], "1"), behind: Vec::new(), answer, fate: Fate::default(), blocked: None };
-    assert_eq!(session.commit(&[pending], Keys::New).await.unwrap(), [Landed::Written]);
+    assert_eq!(session.commit(&[recorded(&runs[0], "1").pending()], Keys::New).await.unwrap(), [Landed::Written]);
     for plan in plans(&session).await {
         assert!(plan.contains("Index Cond: (workflow_uuid = ANY"), "{plan}");
         assert!(!plan.contains("Seq Scan on workflow_status") && !plan.contains("status_pending"), "{plan}");
@@ -382,7 +322,7 @@ async fn a_row_that_somebody_has_locked_holds_up_its_own_run_only() {
         .await
         .unwrap();
     let stuck = journal.append(recorded(&runs[0], "1")).await.unwrap();
-    let behind = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&stuck)).await.unwrap();
+    let behind = journal.append_behind(finished(&runs[0]), Some(&stuck)).await.unwrap();
     let landed = all(&journal, runs[1..].iter().map(|run| recorded(run, "1")).collect()).await;
     assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
     let landed = all(&journal, runs[1..].iter().map(finished).collect()).await;
@@ -404,7 +344,7 @@ async fn an_outcome_that_comes_while_its_record_waits_for_a_lock_is_not_written_
     let stuck = journal.append(recorded(&runs[0], "1")).await.unwrap();
     // The record's commit is under way, so that the outcome is in none with it.
     place.until_a_lock_is_waited_for().await;
-    let behind = journal.append_behind(finished(&runs[0]), std::slice::from_ref(&stuck)).await.unwrap();
+    let behind = journal.append_behind(finished(&runs[0]), Some(&stuck)).await.unwrap();
     // Longer than a lock is waited for, and than the first pause.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     somebody.batch_execute("COMMIT").await.unwrap();

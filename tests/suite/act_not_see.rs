@@ -1,0 +1,181 @@
+//! A run may be ahead of the disk, and nobody may see that: what its steps compute is on its way to the journal while the
+//! next one computes, but a request, a log line and an answer wait until everything behind them is durable.
+
+use std::time::Duration;
+
+use dbos_host_tests::{Answer, Database, Host, HostBuilder, Outside, Reply, Request, TestPostgres, until};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+/// In how many transactions the rows of a run were written.
+const COMMITS: &str = "
+SELECT count(DISTINCT x) FROM (
+    SELECT xmin::text AS x FROM dbos.workflow_status WHERE workflow_uuid = $1
+    UNION ALL SELECT xmin::text FROM dbos.workflow_input WHERE workflow_uuid = $1
+    UNION ALL SELECT xmin::text FROM dbos.operation_outputs WHERE workflow_uuid = $1
+    UNION ALL SELECT xmin::text FROM dbos_host.operation_digest WHERE workflow_uuid = $1
+    UNION ALL SELECT xmin::text FROM dbos.workflow_output WHERE workflow_uuid = $1) AS written";
+
+/// The request of `draws_and_tells` has this much time, and nothing of it may pass while the database is slow.
+const TIME_OF_A_REQUEST: Duration = Duration::from_millis(300);
+
+async fn world() -> (Database, Outside, HostBuilder) {
+    let outside = Outside::answering(|_, _| Answer::json(&json!("heard"))).await;
+    let database = TestPostgres::shared().fresh_database().await;
+    let builder = HostBuilder::new("thinks").database(&database);
+    let builder = builder.guest_env("OUTSIDE_URL", &outside.url()).allow(&outside.url());
+    builder.migrate().await;
+    (database, outside, builder)
+}
+
+/// Starts a run in the background and waits for its result.
+fn ask(host: &Host, workflow: &str, run: &str, arguments: &Value) -> JoinHandle<std::io::Result<Reply>> {
+    let request = Request::post(host.url(&format!("/workflows/{workflow}")), arguments);
+    tokio::spawn(request.header("idempotency-key", run).send())
+}
+
+async fn told(reply: JoinHandle<std::io::Result<Reply>>) -> Reply {
+    reply.await.expect("the request is not aborted").expect("an answer")
+}
+
+async fn until_visited(builder: &HostBuilder, visit: &str) {
+    let what = format!("a visit of {visit}");
+    until(&what, async || builder.visits().iter().any(|other| other == visit)).await;
+}
+
+/// What the guest has said, in the order of the log.
+fn said(host: &Host) -> Vec<String> {
+    let words = ["drew 1", "drew 2", "drew 3", "the sum is 14", "telling 14"];
+    let log = host.log();
+    let mut said: Vec<(usize, String)> = Vec::new();
+    for word in words {
+        said.extend(log.match_indices(word).map(|(at, word)| (at, word.to_owned())));
+    }
+    said.sort();
+    said.into_iter().map(|(_, word)| word).collect()
+}
+
+#[tokio::test]
+async fn nothing_leaves_a_run_before_its_start_and_its_records_are_durable() {
+    let arguments = json!({ "run": "a", "times": 3 });
+    for visit in ["start.before_commit#1", "record.before_commit#1", "record.after_commit#1"] {
+        let (database, outside, builder) = world().await;
+        let (builder, hold) = builder.note_visits().hold_at(visit);
+        let host = builder.start().await;
+        let reply = ask(&host, "draws_and_tells", "a", &arguments);
+        hold.reached().await;
+        // All steps have begun, the one that sends the request too.
+        until_visited(&builder, "communicator.before_attempt#4").await;
+        let sent = tokio::time::timeout(2 * TIME_OF_A_REQUEST, outside.wait_for(1)).await;
+        assert!(sent.is_err(), "{visit}: a request was sent before what is behind it is durable");
+        assert_eq!(said(&host), [""; 0], "{visit}: a line was printed before what is behind it is durable");
+        hold.release();
+        let reply = told(reply).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, r#""\"heard\"""#), "{visit}: no time-out: {reply:?}");
+        assert_eq!(outside.count(|request| request.json()["sum"] == 14), 1, "{visit}");
+        assert_eq!(said(&host), ["drew 1", "drew 2", "drew 3", "the sum is 14", "telling 14"], "{visit}");
+        let numbers: Vec<i32> = database.steps("a").await.iter().map(|step| step.number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4], "{visit}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_ahead_of_the_disk_when_its_host_was_killed_has_done_nothing() {
+    let arguments = json!({ "run": "a", "times": 3 });
+    for (visit, is_there) in [("start.before_commit#1", false), ("record.before_commit#1", true)] {
+        let (database, outside, builder) = world().await;
+        let (held, hold) = builder.clone().note_visits().hold_at(visit);
+        let mut host = held.start().await;
+        let reply = ask(&host, "draws_and_tells", "a", &arguments);
+        hold.reached().await;
+        until_visited(&held, "communicator.before_attempt#4").await;
+        host.kill9().await;
+        reply.await.expect("the request is not aborted").expect_err("the host is killed");
+        assert_eq!(outside.received().len(), 0, "{visit}");
+        let status = database.status("a").await;
+        assert_eq!(status.as_deref(), is_there.then_some("PENDING"), "{visit}");
+        assert_eq!(database.steps("a").await.len(), 0, "{visit}");
+        // It goes on by itself where it was written; elsewhere whoever asks again has it done.
+        let host = builder.start().await;
+        let reply = host.run_workflow("draws_and_tells", "a", &arguments).await.expect("an answer");
+        assert_eq!((reply.status, reply.body.as_str()), (200, r#""\"heard\"""#), "{visit}");
+        assert_eq!(outside.received().len(), 1, "{visit}");
+    }
+}
+
+#[tokio::test]
+async fn start_records_and_outcome_of_a_run_that_sends_nothing_are_one_commit_under_load() {
+    let (database, _outside, builder) = world().await;
+    let (builder, hold) = builder.note_visits().hold_at("start.before_commit#1");
+    let host = builder.start().await;
+    let first = ask(&host, "draws", "first", &json!({ "times": 3 }));
+    hold.reached().await;
+    let second = ask(&host, "draws", "second", &json!({ "times": 3 }));
+    until_visited(&builder, "finish.before_append#2").await;
+    hold.release();
+    for (run, reply, commits) in [("first", first, 2), ("second", second, 1)] {
+        let reply = told(reply).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "14"), "{run}");
+        assert_eq!(database.count(COMMITS, &[&run]).await, commits, "{run}");
+        assert_eq!(database.steps(run).await.len(), 3, "{run}");
+        let row = database.run(run).await.expect("a row");
+        assert_eq!((row.status.as_str(), row.attempts), ("SUCCESS", 1), "{run}: {row:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_finds_its_id_taken_has_done_nothing() {
+    let (database, outside, builder) = world().await;
+    let arguments = json!({ "run": "a", "times": 3 });
+    for _host in 0..2 {
+        let host = builder.start().await;
+        for _request in 0..20 {
+            let reply = host.run_workflow("draws_and_tells", "a", &arguments).await.expect("an answer");
+            assert_eq!((reply.status, reply.body.as_str()), (200, r#""\"heard\"""#));
+        }
+        let other = host.run_workflow("draws_and_tells", "a", &json!({ "run": "b", "times": 3 })).await;
+        assert_eq!(other.expect("an answer").status, 409);
+    }
+    assert_eq!(outside.received().len(), 1);
+    assert_eq!(database.steps("a").await.len(), 4);
+    assert_eq!(database.count("SELECT count(*) FROM dbos.workflow_status", &[]).await, 1);
+}
+
+#[tokio::test]
+async fn a_record_that_another_has_written_first_stops_what_was_made_from_its_loser() {
+    let (database, outside, builder) = world().await;
+    let (builder, hold) = builder.note_visits().hold_at("record.before_commit#1");
+    let host = builder.start().await;
+    let reply = ask(&host, "draws_and_tells", "a", &json!({ "run": "a", "times": 3 }));
+    hold.reached().await;
+    until_visited(&builder, "communicator.before_attempt#4").await;
+    // As a commit would whose answer was lost: the second draw has come to something else.
+    database
+        .execute(
+            "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output, serialization)
+             VALUES ('a', 2, 'draw', '100', 'portable_json')",
+        )
+        .await;
+    hold.release();
+    let reply = told(reply).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let sums: Vec<Value> = outside.received().iter().map(|request| request.json()["sum"].clone()).collect();
+    assert_eq!(sums, [json!(110)], "the first record wins, and nothing was sent that was made from another");
+    let numbers: Vec<i32> = database.steps("a").await.iter().map(|step| step.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_run_is_ahead_of_the_disk_by_so_much_and_no_more() {
+    let (database, _outside, builder) = world().await;
+    let (builder, hold) = builder.note_visits().hold_at("start.before_commit#1");
+    let host = builder.start().await;
+    let reply = ask(&host, "draws", "a", &json!({ "times": 200 }));
+    hold.reached().await;
+    until_visited(&builder, "communicator.before_attempt#64").await;
+    let more = tokio::time::timeout(TIME_OF_A_REQUEST, until_visited(&builder, "communicator.before_attempt#65")).await;
+    assert!(more.is_err(), "64 records are on their way, and a slow disk is waited for");
+    hold.release();
+    assert_eq!(told(reply).await.status, 200);
+    assert_eq!(database.steps("a").await.len(), 200);
+}
