@@ -41,6 +41,10 @@ pub(crate) struct Workload {
 pub(crate) const W1: Workload = Workload { workflow: "one_step", result: "1", steps: 1, rows: 0 };
 /// W10: ten of them.
 pub(crate) const W10: Workload = Workload { workflow: "ten_steps", result: "55", steps: 10, rows: 0 };
+/// One operation that waits for its record to be on disk.
+pub(crate) const N1: Workload = Workload { workflow: "one_nap", result: "1", steps: 1, rows: 0 };
+/// Ten of them.
+pub(crate) const N10: Workload = Workload { workflow: "ten_naps", result: "10", steps: 10, rows: 0 };
 /// WT: one transaction that inserts one row.
 pub(crate) const WT: Workload = Workload { workflow: "one_row", result: "1", steps: 1, rows: 1 };
 
@@ -74,6 +78,12 @@ impl<'a> Place<'a> {
         let time = begun.elapsed();
         ensure!(reply.status == 200, "get an answer of a host that listens: {reply:?}");
         Ok((Serving { place: self, host }, time))
+    }
+
+    /// The same for hosts that may use this processor of the machine only.
+    pub(crate) fn on_processor(mut self, number: u32) -> Self {
+        self.builder = self.builder.on_processor(number);
+        self
     }
 
     /// What this finds in one row and one column.

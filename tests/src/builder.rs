@@ -31,6 +31,7 @@ pub struct HostBuilder {
     private: Vec<String>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    processor: Option<u32>,
 }
 
 impl HostBuilder {
@@ -58,6 +59,7 @@ impl HostBuilder {
             private: Vec::new(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            processor: None,
         }
     }
 
@@ -176,6 +178,13 @@ impl HostBuilder {
         self.environment("DBOS_HOST_KILL_AT", visit)
     }
 
+    /// The process may use this processor of the machine only, numbered from 0, and sees no other.
+    #[must_use]
+    pub fn on_processor(mut self, number: u32) -> Self {
+        self.processor = Some(number);
+        self
+    }
+
     /// The process waits at a visit of a fail point, `<name>#<n>`, until the test releases it.
     #[must_use]
     pub fn hold_at(self, visit: &str) -> (Self, Hold) {
@@ -253,7 +262,14 @@ impl HostBuilder {
     /// A command of the host's binary with this builder's configuration. Its words come first: `&["workflow", "list"]`.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(programs::host());
+        let mut command = match self.processor {
+            Some(number) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", &number.to_string()]).arg(programs::host());
+                command
+            }
+            None => Command::new(programs::host()),
+        };
         command.args(words).arg("--config").arg(self.write_config()).arg("--state").arg(&self.state);
         if let Some(url) = &self.database_url {
             command.args(["--database-url", url]);

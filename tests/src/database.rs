@@ -1,11 +1,13 @@
 //! One test's database, and what stands in it about runs.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Error, NoTls, Row};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Row};
 
 use crate::wait::eventually;
 
@@ -60,6 +62,20 @@ pub struct Step {
     pub digest: Option<String>,
 }
 
+/// What is notified on a channel (lifetime: a connection of its own).
+#[derive(Debug)]
+pub struct Notices {
+    texts: mpsc::UnboundedReceiver<String>,
+    _client: Client,
+}
+
+impl Notices {
+    /// The next text, if one comes within this time.
+    pub async fn within(&mut self, time: Duration) -> Option<String> {
+        tokio::time::timeout(time, self.texts.recv()).await.ok().flatten()
+    }
+}
+
 impl Database {
     pub(crate) fn at(config: Config, url: String) -> Self {
         Self { config, url, client: Mutex::default() }
@@ -80,6 +96,25 @@ impl Database {
     /// A new connection, for a test that needs one of its own.
     pub async fn connect(&self) -> Client {
         self.try_connect().await.expect("a connection to the test's database")
+    }
+
+    /// Listens to a channel of notifications from now on.
+    ///
+    /// # Panics
+    /// If the server refuses that.
+    pub async fn listen(&self, channel: &str) -> Notices {
+        let (client, mut connection) = self.config.connect(NoTls).await.expect("a connection to the test's database");
+        let (sender, texts) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(notice) = message {
+                    // Whoever listened may be gone.
+                    let _ = sender.send(notice.payload().to_owned());
+                }
+            }
+        });
+        client.batch_execute(&format!("LISTEN {channel}")).await.expect("a channel to listen to");
+        Notices { texts, _client: client }
     }
 
     async fn try_connect(&self) -> Result<Client, Error> {

@@ -18,10 +18,11 @@ use super::ahead::Ahead;
 use super::arguments::{bad_arguments, check_workflow, parse_arguments};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
+use super::open::Open;
 use super::services::{Commit, Program, Services, StepCall};
 use super::unsettled::{Behind, Unsettled, check};
 use super::withheld::Withheld;
-use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, Ticket, WORKFLOW_EXISTS};
+use crate::database::{Claim, Entry, Landed, NewRecord, Outcome, WORKFLOW_EXISTS};
 use crate::failpoint;
 use crate::workflow::{
     Arguments, Budget, Code, EpochMs, Failure, History, Operation, OperationDigest, OperationKind, Record,
@@ -34,10 +35,6 @@ const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
 /// The longest arguments or result, in bytes of JSON text. Larger data belongs into the app's own tables; a history of
 /// such records would not fit into memory at a replay.
 pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
-
-/// Records that may be on their way to disk at once. A run that computes is not to be ahead of a slow disk without end, and
-/// a commit has not many times as many entries.
-const MOST_OPEN: usize = 64;
 
 /// What the guest is told, or why it is told nothing.
 pub type Answer<T> = Result<Result<T, Failure>, Interrupt>;
@@ -52,8 +49,7 @@ pub struct Gate {
     time: WorkflowTime,
     log: GuestLog,
     trace: Option<TraceContext>,
-    /// Records that are not known to be durable, each behind the one before it.
-    open: Vec<Ticket>,
+    open: Open,
     /// The run's start, if it is not written yet.
     start: Option<Arc<Withheld>>,
     /// A transaction whose result the guest has seen, and which is not committed yet.
@@ -87,8 +83,20 @@ impl Gate {
         if start.is_some() {
             log.hold();
         }
-        let (open, ahead, began_with_transaction) = (Vec::new(), None, false);
-        Self { services, program, claim, history, budget, time, log, trace, open, start, ahead, began_with_transaction }
+        Self {
+            services,
+            program,
+            claim,
+            history,
+            budget,
+            time,
+            log,
+            trace,
+            open: Open::default(),
+            start,
+            ahead: None,
+            began_with_transaction: false,
+        }
     }
 
     /// The run.
@@ -122,7 +130,7 @@ impl Gate {
     fn unsettled(&mut self) -> Unsettled {
         Unsettled {
             start: self.start.take(),
-            records: std::mem::take(&mut self.open),
+            records: self.open.take(),
             ahead: self.ahead.take(),
             log: Some(self.log.clone()),
         }
@@ -170,9 +178,10 @@ impl Gate {
     /// The same for what does nothing by itself that anybody could see: it begins while records are on their way to disk, and
     /// what it comes to is written behind them.
     async fn before_step(&mut self) -> Result<(), Interrupt> {
-        self.open.retain(|ticket| !ticket.is_written());
         let waits_for_order = self.ahead.is_some() || self.start.as_ref().is_some_and(|start| start.ticket().is_none());
-        if waits_for_order || self.open.len() >= MOST_OPEN {
+        let is_durable = self.open.forget_written() && self.start.as_ref().is_none_or(|start| start.is_written());
+        // When everything is durable by now, this waits for nothing and prints what was said.
+        if waits_for_order || is_durable || self.open.is_full() {
             self.settle().await?;
         }
         self.may_act().await
@@ -187,10 +196,11 @@ impl Gate {
     /// Sends a record on its way; it is settled before anything leaves the instance.
     async fn record(&mut self, record: NewRecord) -> Result<(), Interrupt> {
         self.budget.recorded(&record.result);
+        let bytes = record.result.payload_bytes();
         let entry = Entry::Record(Box::new(record));
         let last = self.open.last().or_else(|| self.start.as_ref()?.ticket());
         let ticket = self.services.journal().append_behind(entry, last).await;
-        self.open.push(ticket.map_err(|_| Interrupt::ShuttingDown)?);
+        self.open.push(ticket.map_err(|_| Interrupt::ShuttingDown)?, bytes);
         self.log.hold();
         Ok(())
     }
@@ -244,7 +254,7 @@ impl Gate {
         let arguments = operation.arguments.to_string();
         let (claim, program, trace, log) = (&self.claim, &self.program, self.trace, &self.log);
         let start = self.start.as_ref();
-        let behind = Behind::of((start, &self.open), claim, &self.services, log);
+        let behind = Behind::of((start, self.open.tickets()), claim, &self.services, log);
         let behind = behind.as_ref();
         let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start, behind, log };
         let end = self.services.run_step(call).await?;
@@ -304,7 +314,7 @@ impl Gate {
         let operation = Operation { kind: OperationKind::Sleep, name: "DBOS.sleep".into(), arguments };
         let (number, found) = self.history_only(&operation)?;
         let wake = match found {
-            Some(record) => wake_time(&record),
+            Some(record) => record.wake_time(),
             None => {
                 self.before_step().await?;
                 let now = self.services.clock().now();
@@ -431,14 +441,6 @@ fn answer(result: RecordedResult) -> Result<String, Failure> {
     match result {
         RecordedResult::Output(json) => Ok(json),
         RecordedResult::Failed(failure) => Err(failure),
-    }
-}
-
-/// The wake time stands in the output, in seconds as DBOS writes it; `completed_at` has the same to the millisecond.
-fn wake_time(record: &Record) -> EpochMs {
-    match &record.result {
-        RecordedResult::Output(json) => EpochMs::from_seconds_json(json).unwrap_or(record.completed_at),
-        RecordedResult::Failed(_) => record.completed_at,
     }
 }
 

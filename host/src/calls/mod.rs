@@ -14,6 +14,7 @@ mod guest;
 mod interrupt;
 mod log;
 mod log_budget;
+mod open;
 mod outbound;
 mod processor;
 mod requests;

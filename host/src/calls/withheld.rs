@@ -55,39 +55,59 @@ impl From<Result<Landed, JournalClosed>> for Fate {
 /// A start that is not written yet (lifetime: until it is).
 #[derive(Debug)]
 pub struct Withheld {
-    new: NewRun,
-    journal: Journal,
+    whole: Whole,
     state: Mutex<State>,
     fate: watch::Sender<Option<Fate>>,
-    /// Of one that went to the journal before its run began.
-    ticket: Option<Ticket>,
+}
+
+/// What there is of a start.
+#[derive(Debug)]
+enum Whole {
+    /// All of it, and the journal that is to have it.
+    Start(Box<NewRun>, Journal),
+    /// The promise of the journal, which had it before the run began.
+    Ticket(Ticket),
 }
 
 impl Withheld {
-    /// Withholds the start of a run; or gives it to the journal, where there is room for it. The run may begin then too: what
-    /// it writes comes behind its start, and nothing leaves its instances before the start is durable.
+    fn new(whole: Whole, state: State) -> Arc<Self> {
+        Arc::new(Self { whole, state: Mutex::new(state), fate: watch::Sender::new(None) })
+    }
+
+    /// Withholds the start of a run.
     #[must_use]
-    pub fn new(new: NewRun, journal: Journal, room: Option<Room<'_>>) -> Arc<Self> {
-        let ticket = room.map(|room| room.append(Entry::Start(Box::new(new.clone()))));
-        let state = if ticket.is_some() { State::Journaled } else { State::Held };
-        Arc::new(Self { new, journal, state: Mutex::new(state), fate: watch::Sender::new(None), ticket })
+    pub fn held(new: NewRun, journal: Journal) -> Arc<Self> {
+        Self::new(Whole::Start(Box::new(new), journal), State::Held)
+    }
+
+    /// Gives the start of a run to the journal. The run may begin: what it writes comes behind its start, and nothing leaves
+    /// its instances before the start is durable.
+    #[must_use]
+    pub fn journaled(new: NewRun, room: Room<'_>) -> Arc<Self> {
+        Self::new(Whole::Ticket(room.append(Entry::Start(Box::new(new)))), State::Journaled)
     }
 
     /// The journal's promise, if it had the start before the run began.
     #[must_use]
     pub fn ticket(&self) -> Option<&Ticket> {
-        self.ticket.as_ref()
+        match &self.whole {
+            Whole::Ticket(ticket) => Some(ticket),
+            Whole::Start(..) => None,
+        }
     }
 
-    /// The start.
+    /// The start, unless the journal had it before the run began.
     #[must_use]
-    pub fn start(&self) -> &NewRun {
-        &self.new
+    pub fn start(&self) -> Option<&NewRun> {
+        match &self.whole {
+            Whole::Start(new, _) => Some(new),
+            Whole::Ticket(_) => None,
+        }
     }
 
     /// What became of the start, as soon as that is known.
     pub async fn fate(&self) -> Fate {
-        if let Some(ticket) = &self.ticket {
+        if let Some(ticket) = self.ticket() {
             return ticket.durable().await.into();
         }
         let mut fate = self.fate.subscribe();
@@ -99,7 +119,7 @@ impl Withheld {
     /// True when the start was written by now.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        match &self.ticket {
+        match self.ticket() {
             Some(ticket) => ticket.is_written(),
             None => self.fate.borrow().as_ref().is_some_and(Fate::is_written),
         }
@@ -140,11 +160,13 @@ impl Withheld {
         if !from.contains(&state) || self.fate.borrow().is_some() {
             return;
         }
+        let Whole::Start(new, journal) = &self.whole else { return };
+        let (new, journal) = (new.clone(), journal.clone());
         *state = State::Journaled;
         // In a task of its own: whoever wants it written may be gone before it is, and others wait for its fate.
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            this.decide(this.journal.write(Entry::Start(Box::new(this.new.clone()))).await.into());
+            this.decide(journal.write(Entry::Start(new)).await.into());
         });
     }
 }

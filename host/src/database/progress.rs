@@ -28,7 +28,7 @@ WITH new AS (
       AS n (run, token, step, name, output, error, child, started_at, completed_at, app, digest, at)
 ), locked AS (
     SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
-      WHERE s.workflow_uuid = ANY (<runs>)
+      WHERE s.workflow_uuid = ANY (<runs>) <which of them>
       ORDER BY s.workflow_uuid
       FOR NO KEY UPDATE
 ), fence AS (
@@ -110,19 +110,38 @@ impl Keys {
 pub(super) struct Statements {
     new: Pair,
     maybe_there: Pair,
+    begun: Pair,
 }
+
+impl Statements {
+    pub(super) fn of(&self, keys: Keys) -> &Pair {
+        match keys {
+            Keys::New => &self.new,
+            Keys::MaybeThere => &self.maybe_there,
+        }
+    }
+
+    /// For runs that the same transaction has begun, before. A run under one of their ids that was there is not looked at,
+    /// and not waited for if somebody has locked it.
+    pub(super) fn begun(&self) -> &Pair {
+        &self.begun
+    }
+}
+
+/// What this transaction has inserted.
+const BEGUN_HERE: &str = "AND s.xmin = pg_current_xact_id()::xid";
 
 /// Records alone do without what outcomes need, which costs a third of the statement even where there is none.
 #[derive(Debug)]
-struct Pair {
+pub(super) struct Pair {
     records: Statement,
     with_outcomes: Statement,
 }
 
 /// Prepares the statements for a connection.
 pub(super) async fn prepare(client: &Client) -> Result<Statements, Error> {
-    let pair = async |keys: Keys| {
-        let records = keys.apply(RECORDS);
+    let pair = async |keys: Keys, which: &str| {
+        let records = keys.apply(RECORDS).replace("<which of them>", which);
         let alone = format!("{} {RECORDS_ALONE}", records.replace("<runs>", "$1"));
         let with_outcomes = format!("{}{OUTCOMES}", records.replace("<runs>", "$1 || $12"));
         Ok::<_, Error>(Pair {
@@ -130,7 +149,11 @@ pub(super) async fn prepare(client: &Client) -> Result<Statements, Error> {
             with_outcomes: client.prepare(&with_outcomes).await?,
         })
     };
-    Ok(Statements { new: pair(Keys::New).await?, maybe_there: pair(Keys::MaybeThere).await? })
+    Ok(Statements {
+        new: pair(Keys::New, "").await?,
+        maybe_there: pair(Keys::MaybeThere, "").await?,
+        begun: pair(Keys::New, BEGUN_HERE).await?,
+    })
 }
 
 /// What became of records and outcomes, in the order in which they were given.
@@ -156,8 +179,7 @@ impl Progress {
 /// Writes records and outcomes.
 pub(super) async fn write(
     client: &Client,
-    statements: &Statements,
-    keys: Keys,
+    statements: &Pair,
     (records, outcomes): (&[&NewRecord], &[&Finish]),
 ) -> Result<Progress, Error> {
     let mut progress =
@@ -179,12 +201,8 @@ pub(super) async fn write(
         &column(records, |new| new.app.as_str()),
         &column(records, |new| new.digest.0.as_slice()),
     ];
-    let pair = match keys {
-        Keys::New => &statements.new,
-        Keys::MaybeThere => &statements.maybe_there,
-    };
     let rows = if outcomes.is_empty() {
-        client.query(&pair.records, &of_records).await?
+        client.query(&statements.records, &of_records).await?
     } else {
         let ends: Vec<(&str, Option<&str>, Option<String>)> = outcomes.iter().map(|new| of_end(&new.outcome)).collect();
         let of_outcomes = [
@@ -194,7 +212,7 @@ pub(super) async fn write(
             &ends.iter().map(|(_, output, _)| *output).collect::<Vec<_>>(),
             &ends.iter().map(|(.., error)| error.as_deref()).collect::<Vec<_>>(),
         ];
-        client.query(&pair.with_outcomes, &[&of_records[..], &of_outcomes[..]].concat()).await?
+        client.query(&statements.with_outcomes, &[&of_records[..], &of_outcomes[..]].concat()).await?
     };
     for row in rows {
         let (is_outcome, owned): (bool, bool) = (row.get(0), row.get(2));

@@ -27,7 +27,7 @@ async fn hold(session: GuestSession, record: NewRecord, start: Arc<Withheld>, mu
         Err(_too_long) => None,
     };
     let committed = if outcome.is_some() { Committed::StepAndOutcome } else { Committed::Step };
-    let carried = Some(Carried { start: start.start(), outcome });
+    let carried = start.start().map(|start| Carried { start, outcome });
     let end = session.commit(Some(&Flight { record, carried })).await;
     let end = match end {
         SessionEnd::Committed => Ok(committed),

@@ -234,11 +234,19 @@ async fn failed(instance: &mut Instance, reason: String) -> AttemptEnd {
     }
 }
 
-/// An interrupt that ends the run: what the run has done and said before it stays.
+/// An interrupt that ends the run: what the run has done and said before it stays. Or one after which it is loaded at once:
+/// what is on its way to the disk must be in its history then.
 async fn unwound(instance: &mut Instance, interrupt: Interrupt) -> AttemptEnd {
-    let ends = matches!(interrupt, Interrupt::Diverged(_) | Interrupt::Forbidden(_) | Interrupt::Exhausted(_));
+    let settles = matches!(
+        interrupt,
+        Interrupt::Diverged(_)
+            | Interrupt::Forbidden(_)
+            | Interrupt::Exhausted(_)
+            | Interrupt::Reload
+            | Interrupt::Unavailable(_)
+    );
     let gate = instance.guest().gate().expect("a workflow's instance has a gate");
-    match if ends { gate.settle().await } else { Ok(()) } {
+    match if settles { gate.settle().await } else { Ok(()) } {
         Ok(()) => interrupted(interrupt),
         Err(earlier) => interrupted(earlier),
     }

@@ -38,14 +38,14 @@ impl Executor {
             let Some(wait) = retry.delay_after(attempt).filter(|_| failure.retryable) else {
                 break RecordedResult::Failed(failure);
             };
+            // The wait may be long, and what was said is printed before, by the host too.
+            if let Some(behind) = call.behind {
+                behind.clear().await?;
+            }
             tracing::warn!(
                 workflow = %call.claim.run(), step = call.name, attempt,
                 "a communicator failed: {}; the next attempt begins in {wait:?}", in_short(&failure.message)
             );
-            // It may be long, and what was said is printed before.
-            if let Some(behind) = call.behind {
-                behind.clear().await?;
-            }
             tokio::select! {
                 () = self.clock.sleep(wait) => {}
                 () = self.stopped() => return Err(Interrupt::ShuttingDown),
@@ -100,7 +100,13 @@ impl Executor {
             GuestEnd::Panicked(text) => Err(Failure::panic(&text)),
             GuestEnd::Limit(limit) => Err(Failure::new("Limit", Code("limit"), limit.to_string())),
             GuestEnd::Broken(text) => Err(Failure::new("Error", Code("broken"), text)),
-            GuestEnd::Interrupted(Interrupt::Forbidden(failure)) => Err(failure),
+            GuestEnd::Interrupted(Interrupt::Forbidden(failure)) => {
+                // Unless it is an earlier record that is refused: that is for the run.
+                if let Some(behind) = call.behind {
+                    behind.clear().await?;
+                }
+                Err(failure)
+            }
             GuestEnd::Interrupted(other) => return Err(other),
         })
     }

@@ -4,8 +4,6 @@
 //! drives is dropped wherever it is, computing, in a transaction (which is rolled back), in a request, in a sleep or in a
 //! wait, and its slot is free. What another program wrote is found by looking; see `recovery/changes.rs`.
 
-use std::collections::HashSet;
-
 use super::Executor;
 use crate::database::{Cancel, Claim, DatabaseError, Resume};
 use crate::workflow::WorkflowId;
@@ -61,7 +59,7 @@ impl Executor {
 
     async fn give_up_lost(&self, mut claims: Vec<Claim>) -> Result<(), DatabaseError> {
         // A run whose start is not written yet has no row that could name another owner.
-        let withheld: HashSet<WorkflowId> = self.withheld().keys().cloned().collect();
+        let withheld = self.unwritten();
         claims.retain(|claim| !withheld.contains(claim.run()));
         for claim in self.database.lost_claims(claims).await? {
             if self.runs.give_up(&claim) {

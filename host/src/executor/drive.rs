@@ -219,6 +219,7 @@ impl Executor {
         let settled = unsettled.settle().await;
         match landed {
             Ok(Landed::Written) => {
+                settled.map_err(interrupted)?;
                 tracing::debug!(workflow = %claim.run(), "the workflow has ended");
                 Ok(told(outcome))
             }

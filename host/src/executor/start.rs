@@ -1,6 +1,6 @@
 //! Starting a run because somebody asked for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::difference::{Difference, difference};
 use super::registry::News;
 use super::{App, Executor};
 use crate::calls::{Fate, Program, StartRequest, Withheld, Withholding};
-use crate::database::{Entry, Existing, JournalClosed, Landed, NewRun, TakenRun, until_answered};
+use crate::database::{Claim, Entry, Existing, JournalClosed, Landed, NewRun, TakenRun, until_answered};
 use crate::failpoint;
 use crate::workflow::{Arguments, ArgumentsError, Failure, StepKind, WorkflowId};
 
@@ -190,8 +190,12 @@ impl Executor {
         let fate = match tokio::time::timeout(self.put_off, start.fate()).await {
             Ok(fate) => fate,
             Err(_) if is_journaled => start.fate().await,
-            Err(_too_long) => self.carried_too_long(&start).await,
+            Err(_too_long) => self.carried_too_long(new.claim(), &new.name, &start).await,
         };
+        if !fate.is_written() {
+            // Its task may compute for long before it finds out.
+            self.runs.give_up(new.claim());
+        }
         self.withheld().remove(run);
         if news.is_none() && fate.is_written() {
             // Another run under this id came in between, and was not there.
@@ -210,19 +214,24 @@ impl Executor {
         let run = new.claim().run();
         let withholds = may_withhold && self.is_one_transaction(program, &new.name);
         let room = if withholds { None } else { Some(self.journal.room(run).await?) };
+        // Arguments may be large, and nobody else is to wait while they are copied.
+        let new = new.clone();
         let mut others = self.withheld();
         if others.contains_key(run) || self.runs.claim_of(run).is_some() {
             return Ok(None);
         }
-        let start = Withheld::new(new.clone(), self.journal.clone(), room);
+        let start = match room {
+            Some(room) => Withheld::journaled(new, room),
+            None => Withheld::held(new, self.journal.clone()),
+        };
         others.insert(run.clone(), Arc::clone(&start));
         Ok(Some(start))
     }
 
     /// The fate of a start that is withheld no longer.
-    async fn carried_too_long(&self, withheld: &Arc<Withheld>) -> Fate {
+    async fn carried_too_long(&self, claim: &Claim, name: &str, withheld: &Arc<Withheld>) -> Fate {
         // A handler that calls a step wants its result, however long that takes.
-        if withheld.wait_no_longer() || withheld.start().name.starts_with("temp:") {
+        if withheld.wait_no_longer() || name.starts_with("temp:") {
             return withheld.fate().await;
         }
         if let Ok(fate) = tokio::time::timeout(LONGEST_CARRIED.max(self.put_off), withheld.fate()).await {
@@ -232,7 +241,7 @@ impl Executor {
         if withheld.wait_no_longer() {
             return withheld.fate().await;
         }
-        self.runs.give_up(withheld.start().claim());
+        self.runs.give_up(claim);
         let fate = withheld.fate().await;
         // It was written all the same, and nobody drives it.
         self.doubt();
@@ -261,7 +270,13 @@ impl Executor {
         }
     }
 
-    /// The starts that are not written yet.
+    /// The runs whose starts are not written yet.
+    pub(super) fn unwritten(&self) -> HashSet<WorkflowId> {
+        let starts = self.withheld();
+        starts.iter().filter(|(_, start)| !start.is_written()).map(|(run, _)| run.clone()).collect()
+    }
+
+    /// The starts that were not written when they came in here.
     pub(super) fn withheld(&self) -> MutexGuard<'_, HashMap<WorkflowId, Arc<Withheld>>> {
         self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -116,7 +116,10 @@ impl Executor {
         };
         let (end, commit) = if read_only {
             // Nothing to commit with it: the record rides with the journal. The commit only asks whether what was read
-            // was consistent.
+            // was consistent; but a statement that only reads may notify somebody, and that leaves with the commit.
+            if let Some(behind) = call.behind {
+                behind.clear().await?;
+            }
             (session.commit(None).await, Commit::Journal)
         } else {
             self.commit(call, *session, record).await

@@ -63,6 +63,17 @@ pub enum RecordedResult {
     Failed(Failure),
 }
 
+impl RecordedResult {
+    /// The size of what the guest put into it.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Output(json) => json.len(),
+            Self::Failed(failure) => failure.message.len(),
+        }
+    }
+}
+
 /// A stored step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -80,6 +91,17 @@ pub struct Record {
     pub started_at: EpochMs,
     /// When it ended. For a sleep this is the wake time.
     pub completed_at: EpochMs,
+}
+
+impl Record {
+    /// Of a sleep. It stands in the output, in seconds as DBOS writes it; `completed_at` has the same to the millisecond.
+    #[must_use]
+    pub fn wake_time(&self) -> EpochMs {
+        match &self.result {
+            RecordedResult::Output(json) => EpochMs::from_seconds_json(json).unwrap_or(self.completed_at),
+            RecordedResult::Failed(_) => self.completed_at,
+        }
+    }
 }
 
 /// The replayed code does something else than what is recorded.

@@ -33,7 +33,7 @@ use super::connection::Database;
 use super::finish::{FinalOutcome, Finish};
 use super::record::NewRecord;
 use super::start::NewRun;
-use crate::workflow::{Failure, RecordedResult, WorkflowId};
+use crate::workflow::{Failure, WorkflowId};
 
 /// Entries that wait for one connection. When it is full, `append` waits: a slow database slows the guests down and does not
 /// fill the host's memory.
@@ -74,13 +74,9 @@ impl Entry {
 
     /// The size of what a guest or a client put into it.
     fn payload_bytes(&self) -> usize {
-        let of_record = |record: &NewRecord| match &record.result {
-            RecordedResult::Output(json) => json.len(),
-            RecordedResult::Failed(failure) => failure.message.len(),
-        };
         match self {
             Self::Start(new) => new.input_bytes(),
-            Self::Record(new) => of_record(new),
+            Self::Record(new) => new.result.payload_bytes(),
             Self::Finish(new) => match &new.outcome {
                 FinalOutcome::Success(json) => json.len(),
                 FinalOutcome::Error(failure) | FinalOutcome::DeadLetter(failure) => failure.message.len(),

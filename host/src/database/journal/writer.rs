@@ -31,9 +31,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// flight) hold one for milliseconds. What has to wait longer waits by itself, and not in the way of every other run.
 const LOCK_TIMEOUT_MS: u32 = 1000;
 
-/// How long a commit may go without an answer before its connection is given up. A commit has three statements at most,
+/// How long a commit may go without an answer before its connection is given up. A commit has four statements at most,
 /// each of which may wait for a lock for as long as it is let; they share the connection with BEGIN and COMMIT.
-const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(4);
+const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(5);
 
 /// How long the server may take to let the journal in and to prepare its statements. Something between may take the
 /// connection and have nothing behind it.
@@ -101,11 +101,15 @@ impl Writer {
     /// Writes until the fate of each entry is known, and tells it. Returns those for which that takes longer, because
     /// somebody else has locked a row that they need.
     async fn write(&mut self, together: Vec<Pending>, keys: Keys) -> Vec<Pending> {
-        // What they were made from was not written, in an earlier commit: nor are they.
-        let (refused, together): (Vec<_>, Vec<_>) =
-            together.into_iter().partition(|pending| pending.behind.as_ref().is_some_and(super::Ticket::is_refused));
-        for pending in refused {
-            tell(pending, Landed::Exists).await;
+        // What they were made from was not written, in an earlier commit: nor are they, nor what was made from them. So each
+        // is told before the next one is looked at.
+        let (entries, mut together) = (together, Vec::new());
+        for pending in entries {
+            if pending.behind.as_ref().is_some_and(super::Ticket::is_refused) {
+                tell(pending, Landed::Exists).await;
+            } else {
+                together.push(pending);
+            }
         }
         if together.is_empty() {
             return Vec::new();
@@ -316,13 +320,14 @@ impl Session {
         let control = async |statement: &str| if is_alone { Ok(()) } else { client.batch_execute(statement).await };
         // `join` polls in the order of its arguments, and each of these sends its messages when it is first polled.
         // Starts come late: they lock the executor's own row, for which the renewal of its lease would have to wait while
-        // another statement waits for a run that somebody else has locked. Nobody else has seen the runs that they begin.
+        // another statement waits for a run that somebody else has locked. What comes behind them waits for nobody: it
+        // touches what this commit has begun, and nothing under an id that somebody else had before.
         let writes = join5(
             control("BEGIN"),
             progress.write(client, &self.progress, keys),
             start::write_children(client, &self.starts, (&children, &parents)),
             start::write(client, &self.starts, &starts),
-            first_progress.write(client, &self.progress, keys),
+            first_progress.write_begun(client, &self.progress),
         );
         let ((begun, written, children, starts, first_written), committed) = join(writes, control("COMMIT")).await;
         begun?;
@@ -357,7 +362,12 @@ impl Steps<'_> {
     }
 
     async fn write(&self, client: &Client, statements: &progress::Statements, keys: Keys) -> Result<Progress, Error> {
-        progress::write(client, statements, keys, (&self.records, &self.outcomes)).await
+        progress::write(client, statements.of(keys), (&self.records, &self.outcomes)).await
+    }
+
+    /// The same for runs that this very transaction has begun, if they are those.
+    async fn write_begun(&self, client: &Client, statements: &progress::Statements) -> Result<Progress, Error> {
+        progress::write(client, statements.begun(), (&self.records, &self.outcomes)).await
     }
 }
 

@@ -31,6 +31,25 @@ fn ten_steps() -> Result<u32> {
     Ok(sum)
 }
 
+/// One operation that goes on only when its record is on disk.
+#[workflow]
+fn one_nap() -> Result<u32> {
+    naps(1)
+}
+
+/// Ten of them.
+#[workflow]
+fn ten_naps() -> Result<u32> {
+    naps(10)
+}
+
+fn naps(times: u32) -> Result<u32> {
+    for _ in 0..times {
+        sleep(Duration::ZERO)?;
+    }
+    Ok(times)
+}
+
 /// WT: one transaction that inserts one row.
 #[workflow]
 fn one_row() -> Result<u64> {

@@ -95,6 +95,20 @@ async fn a_run_that_is_ahead_is_one_commit_from_its_start_to_its_outcome() {
 }
 
 #[tokio::test]
+async fn a_run_under_an_id_that_somebody_has_locked_is_not_waited_for() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    place.started(&journal, &ids(1)).await;
+    let somebody = place.database.own_client().await.unwrap();
+    somebody.batch_execute("BEGIN; SELECT FROM dbos.workflow_status FOR UPDATE").await.unwrap();
+    let landed =
+        tokio::time::timeout(Duration::from_secs(30), chain(&journal, &place.run("run-0"), true, &["1"])).await;
+    let landed = landed.expect("what is not there by this start is none of its records' business");
+    assert_eq!(landed, [Landed::Exists, Landed::NotOwner, Landed::NotOwner]);
+    somebody.batch_execute("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
 async fn nothing_is_written_behind_what_was_not() {
     use Landed::{Exists, NotOwner, Written};
     let place = Place::new().await;
@@ -107,6 +121,18 @@ async fn nothing_is_written_behind_what_was_not() {
     // One that cannot be stored.
     let landed = chain(&journal, &runs[1], false, &["1", "\"\0\"", "3"]).await;
     assert!(matches!(landed[..], [Written, Landed::Refused(_), Exists, Exists]), "{landed:?}");
+    // The same with more behind it in later commits.
+    let refused = journal.append(recorded(&runs[2], "\"\0\"")).await.unwrap();
+    assert!(matches!(refused.durable().await, Ok(Landed::Refused(_))));
+    let mut tickets = vec![refused];
+    for n in 2..=4 {
+        let entry = Entry::Record(Box::new(NewRecord { step: StepNumber::stored(n), ..record(&runs[2], "1") }));
+        tickets.push(journal.append_behind(entry, tickets.last()).await.unwrap());
+    }
+    tickets.push(journal.append_behind(finished(&runs[2]), tickets.last()).await.unwrap());
+    for ticket in &tickets[1..] {
+        assert_eq!(ticket.durable().await, Ok(Exists));
+    }
     // A start under an id that is taken.
     let landed = chain(&journal, &place.run("run-2"), true, &["1", "2"]).await;
     assert_eq!(landed, [Exists, NotOwner, NotOwner, NotOwner]);
