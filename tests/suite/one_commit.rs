@@ -144,6 +144,29 @@ async fn everything_is_there_of_a_run_that_is_killed_after_its_commit() {
 }
 
 #[tokio::test]
+async fn what_a_deleted_run_has_left_under_the_id_is_replaced() {
+    let world = World::on(TestPostgres::shared()).await;
+    let host = learnt(&world.host().patient()).await;
+    let left = ["dbos.workflow_input", "dbos_host.operation_digest", "dbos.workflow_output"];
+    for table in left {
+        // The run before this one began again with a start of its own, which is no habit of the workflow.
+        host.run_workflow("serializable", &format!("usual {table}"), &arguments("usual")).await.expect("an answer");
+        let run = format!("deleted {table}");
+        for effect in ["first", "second"] {
+            let reply = host.run_workflow("serializable", &run, &json!({ "run": effect })).await.expect("an answer");
+            assert_eq!((reply.status, reply.body.as_str()), (200, "1"), "{run}: {effect}");
+            assert_eq!(world.effects(effect).await, ["only"], "{run}: {effect}");
+            let others = left.iter().filter(|other| **other != table);
+            for gone in ["dbos.workflow_status", "dbos.operation_outputs"].iter().chain(others) {
+                let delete = format!("DELETE FROM {gone} WHERE workflow_uuid = '{run}'");
+                world.database.execute(&delete).await;
+            }
+        }
+        world.database.execute("DELETE FROM effects").await;
+    }
+}
+
+#[tokio::test]
 async fn a_conflict_behind_a_result_that_was_shown_runs_the_step_again() {
     let world = World::on(TestPostgres::shared()).await;
     let (builder, hold) = world.host().patient().note_visits().hold_at("transaction.shown#1");

@@ -47,9 +47,9 @@ pub(super) struct Patience {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Backend {
     pid: i32,
-    /// In microseconds: a whole number, whose text does not depend on settings. A guest's role may have `extra_float_digits`
-    /// so that seconds lose their fractions on the way, and then no process would be found under them.
-    began: i64,
+    /// In seconds, as the server wrote them. They are `numeric`, whose text does not depend on settings: of a `float8`, a
+    /// guest's role may have `extra_float_digits` take the fractions on the way, and no process would be found under it.
+    began: String,
 }
 
 impl Patience {
@@ -57,8 +57,7 @@ impl Patience {
     pub(super) fn settings(self) -> String {
         let (statement, idle) = (self.statement.as_millis(), self.transaction.saturating_add(IDLE).as_millis());
         format!(
-            "SELECT pg_catalog.pg_backend_pid(),
-                pg_catalog.int8(pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000::pg_catalog.float8),
+            "SELECT pg_catalog.pg_backend_pid(), pg_catalog.\"extract\"('epoch', pg_catalog.now()),
                 pg_catalog.set_config('statement_timeout', '{statement}', true),
                 pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle}', true)"
         )
@@ -82,7 +81,9 @@ impl Backend {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         })?;
-        Some(Self { pid: row.try_get(0).ok()??.parse().ok()?, began: row.try_get(1).ok()??.parse().ok()? })
+        let began = row.try_get(1).ok()??;
+        let is_number = began.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        is_number.then_some(Self { pid: row.try_get(0).ok()??.parse().ok()?, began: began.to_owned() })
     }
 
     /// The statement that ends the process if it is still in that transaction.
@@ -90,7 +91,7 @@ impl Backend {
         format!(
             "SET search_path = pg_catalog; SET statement_timeout = 0; \
              SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE pid = {} AND int8(date_part('epoch', xact_start) * 1000000::float8) = {}",
+             WHERE pid = {} AND extract(epoch FROM xact_start) = {}",
             self.pid, self.began
         )
     }

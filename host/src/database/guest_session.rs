@@ -7,7 +7,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use deadpool_postgres::{Client, Object};
 use futures_util::TryStreamExt;
@@ -20,7 +20,6 @@ use super::error::DatabaseError;
 use super::guest_connect;
 use super::guest_cursor::Cursors;
 use super::guest_patience::{self, AFTER_CANCEL, Backend, Patience};
-use super::guest_pool::RESET;
 use super::guest_sql::{
     HostCode, MAX_RESULT_BYTES, Parameter, RowWriter, Severity, SqlFailure, bind, refuse_transaction_control,
 };
@@ -74,6 +73,8 @@ pub struct GuestSession {
     cancelled: AtomicBool,
     /// Nothing that was put off to the commit stands in its way.
     is_checked: bool,
+    /// The statement that ran last. Dropped, it is closed by a message, which goes out together with the next one.
+    last: Mutex<Option<Statement>>,
     /// For each open savepoint, the failure that had happened before it: rolling back to it restores that state.
     pub(super) savepoints: Vec<Option<SqlFailure>>,
     pub(super) cursors: Cursors,
@@ -99,6 +100,7 @@ impl GuestSession {
             spoiled: false,
             cancelled: AtomicBool::new(false),
             is_checked: false,
+            last: Mutex::new(None),
             savepoints: Vec::new(),
             cursors: Cursors::default(),
         }
@@ -198,7 +200,9 @@ impl GuestSession {
         let statement = self.prepare(sql).await?;
         let rows = RowWriter::new(statement.columns(), MAX_RESULT_BYTES)?;
         let values = bind(statement.params(), parameters)?;
-        self.collect(&statement, rows, &values).await
+        let result = self.collect(&statement, rows, &values).await;
+        *self.last() = Some(statement);
+        result
     }
 
     /// Runs a prepared statement and writes its rows.
@@ -229,11 +233,18 @@ impl GuestSession {
         let statement = self.prepare(sql).await?;
         let values = bind(statement.params(), parameters)?;
         let affected = self.client().execute_raw(&statement, &values).await;
-        affected.map_err(|error| Failed::of_run(&error, &statement))
+        let affected = affected.map_err(|error| Failed::of_run(&error, &statement));
+        *self.last() = Some(statement);
+        affected
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Statement>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn prepare(&self, sql: &str) -> Result<Statement, Failed> {
         refuse_transaction_control(sql).map_err(|refused| Failed::Guest(refused.into()))?;
+        *self.last() = None;
         let statement = self.client().prepare(sql).await?;
         // The answer to BEGIN has come before this one. That a session may only read outside of a transaction is no wall: a
         // DO block may change that there, and commit. `within` knows the reason.
@@ -241,6 +252,7 @@ impl GuestSession {
     }
 
     pub(super) async fn control(&mut self, sql: &str) -> Result<Result<(), SqlFailure>, Doomed> {
+        *self.last() = None;
         let statement = async { self.client().batch_execute(sql).await.map_err(Failed::from) };
         let result = self.in_time(statement).await;
         self.settle(result)
@@ -332,6 +344,7 @@ impl GuestSession {
     /// Waits for what ends a transaction, and cancels it when it takes too long: a deferred trigger of the guest, most
     /// likely. Whether a commit lands then is up to the cancellation.
     async fn in_flight(&self, flight: impl Future<Output = SessionEnd>) -> SessionEnd {
+        *self.last() = None;
         let flight = self.within(async { Ok(flight.await) });
         let mut flight = pin!(flight);
         let end = match tokio::time::timeout(self.patience.of_commit(), &mut flight).await {
@@ -363,9 +376,9 @@ impl GuestSession {
             return;
         }
         if self.is_begun() {
-            let client = self.client();
-            let both = join(client.batch_execute("ROLLBACK"), client.batch_execute(RESET));
-            let Ok((Ok(()), Ok(()))) = tokio::time::timeout(AFTER_CANCEL, both).await else { return };
+            *self.last() = None;
+            let rolled_back = last_flight::roll_back(self.client());
+            let Ok(true) = tokio::time::timeout(AFTER_CANCEL, rolled_back).await else { return };
         }
         if !self.is_spoiled() {
             self.client = None;

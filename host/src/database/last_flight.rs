@@ -10,11 +10,13 @@
 //! transaction is one commit. A start that is carried is not in the database while the body runs, and must be carried to
 //! the end: in a snapshot that is older than its row, no later statement of this transaction could see or lock it.
 
+use std::pin::pin;
 use std::sync::OnceLock;
 
 use deadpool_postgres::Client;
-use futures_util::future::{OptionFuture, join4};
-use tokio_postgres::error::SqlState;
+use futures_util::TryStreamExt;
+use futures_util::future::{OptionFuture, join3};
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::Type;
 
 use super::finish::FinalOutcome;
@@ -59,7 +61,8 @@ pub enum SessionEnd {
     Unavailable(String),
     /// The run is not this host's any more. Nothing has happened.
     NotOwner,
-    /// The step has a record: an earlier commit, whose answer was lost, did land. Nothing has happened now.
+    /// The step has a record: an earlier commit, whose answer was lost, did land. Or a start was carried, and a deleted run
+    /// of its id has left something behind. Nothing has happened now.
     Exists,
     /// There is another run under the id of the start that the flight carried. Nothing has happened.
     StartExists,
@@ -95,14 +98,18 @@ pub(super) async fn send(
     failpoint::hit("transaction.before_flight").await;
     let constraints = (!is_checked).then(|| client.batch_execute(CONSTRAINTS_THEN_SETTINGS));
     let recorded = flight.map(|flight| write(client, flight));
-    let (commit, reset) = (client.batch_execute("COMMIT"), client.batch_execute(RESET));
     // `join` polls in the order of its arguments, and each of these sends its messages when it is first polled: they go
     // out in this order and the server answers in this order.
-    let (constraints, recorded, commit, reset) =
-        join4(OptionFuture::from(constraints), OptionFuture::from(recorded), commit, reset).await;
+    let (constraints, recorded, commit) =
+        join3(OptionFuture::from(constraints), OptionFuture::from(recorded), commit_and_reset(client)).await;
     failpoint::hit("transaction.after_flight").await;
+    let reset = match &commit {
+        Ok(is_reset) => *is_reset,
+        // The server has left the transaction, and has passed over what was behind COMMIT.
+        Err(_) => client.batch_execute(RESET).await.is_ok(),
+    };
     // It is set once, here.
-    let _ = is_reset.set(reset.is_ok());
+    let _ = is_reset.set(reset);
     if let Some(Err(error)) = constraints {
         return of_guest(&error);
     }
@@ -110,9 +117,29 @@ pub(super) async fn send(
         return of_record(&error);
     }
     match commit {
-        Ok(()) => SessionEnd::Committed,
+        Ok(_) => SessionEnd::Committed,
         Err(error) => of_guest(&error),
     }
+}
+
+/// Ends the transaction and makes the session as if it were new, by one message: the server answers each message by itself,
+/// which wakes both sides once more. Returns whether the session was reset; an error is COMMIT's.
+async fn commit_and_reset(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let mut answers = pin!(client.simple_query_raw(&format!("COMMIT; {RESET}")).await?);
+    // COMMIT has an answer of its own, which stands whatever becomes of the rest.
+    answers.try_next().await?;
+    loop {
+        match answers.try_next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(true),
+            Err(_) => return Ok(false),
+        }
+    }
+}
+
+/// Undoes the transaction. True: the session is as if it were new.
+pub(super) async fn roll_back(client: &Client) -> bool {
+    client.batch_execute(&format!("ROLLBACK; {RESET}")).await.is_ok()
 }
 
 /// The statement is sent with its text and types each time: a statement that was prepared before has a name, and the
@@ -152,6 +179,17 @@ async fn write(client: &Client, flight: &Flight<'_>) -> Result<u64, tokio_postgr
         .await
 }
 
+/// What it means that a key is there already, if it is one that the function writes.
+fn of_key(error: &DbError) -> Option<SessionEnd> {
+    match (error.schema()?, error.table()?) {
+        ("dbos", "workflow_status") => Some(SessionEnd::StartExists),
+        ("dbos", "operation_outputs" | "workflow_input" | "workflow_output") | ("dbos_host", "operation_digest") => {
+            Some(SessionEnd::Exists)
+        }
+        _ => None,
+    }
+}
+
 fn of_guest(error: &tokio_postgres::Error) -> SessionEnd {
     match Severity::of(error) {
         Severity::Retry => SessionEnd::Retry,
@@ -168,13 +206,11 @@ fn is_trouble(error: &tokio_postgres::Error) -> bool {
     ["53", "57P", "58", "XX"].iter().any(|class| code.starts_with(class))
 }
 
-/// The three codes are raised by the function of this schema only; a guest that raises them itself does so in a statement
-/// of its own, which is judged elsewhere.
+/// What the function that records has said. Nothing of a guest runs in it: what was put off to the commit has run before.
 fn of_record(error: &tokio_postgres::Error) -> SessionEnd {
     match error.code().map(SqlState::code) {
         Some("DH001") => SessionEnd::NotOwner,
-        Some("DH002") => SessionEnd::Exists,
-        Some("DH003") => SessionEnd::StartExists,
+        Some("23505") if let Some(end) = error.as_db_error().and_then(of_key) => end,
         // What the guest brought about: an aborted or read-only transaction, a payload that the server cannot take.
         Some(code) if code.starts_with("25") || code.starts_with("22") || code.starts_with("54") => of_guest(error),
         // Everything else that keeps the host from writing its own record, a lock that somebody holds for long among it,
