@@ -109,6 +109,30 @@ async fn attempts_before_its_last_record_do_not_make_a_sleeper_late() {
     until("it has ended", async || place.ended().await == 1).await;
 }
 
+/// A parent whose child lasts longer than four lives of its host. It is replayed in each of them, and finds that it has to
+/// wait: nothing that it could be blamed for.
+#[tokio::test]
+async fn a_parent_that_waits_over_many_kills_is_not_given_up() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let builder = HostBuilder::new("family").database(&database).executor("family").config("limits: { attempts: 3 }");
+    let clock = builder.folder().join("clock");
+    fs::write(&clock, "0").unwrap();
+    let builder = builder.environment("DBOS_HOST_TEST_CLOCK", &clock.display().to_string()).note_visits();
+    let mut host = builder.start().await;
+    host.start_workflow("patient_parent", "p", &json!({ "milliseconds": 86_400_000 })).await;
+    database.wait_for_steps("p", 1).await;
+    database.wait_for_steps("p-1", 1).await;
+    for kill in 1..=4 {
+        host.kill9().await;
+        host = builder.start().await;
+        until("the parent has been replayed", async || visits(&builder, "attempt.before_instance") == 2 + kill).await;
+        let attempts = "SELECT recovery_attempts FROM dbos.workflow_status WHERE workflow_uuid = 'p'";
+        until("its attempt counts no more", async || database.count(attempts, &[]).await == 1).await;
+    }
+    fs::write(&clock, NEXT_DAY).unwrap();
+    assert_eq!(database.output("p").await, json!(86_400_000));
+}
+
 #[tokio::test]
 async fn ten_thousand_due_at_once_are_all_done_and_fresh_runs_are_not_starved() {
     let place = Place::with_sleepers(10_000, "").await;

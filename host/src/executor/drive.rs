@@ -145,7 +145,12 @@ impl Executor {
                 }
                 Err(AttemptEnd::Lost) => return self.lost(&claim),
                 Err(AttemptEnd::ShuttingDown) => return stopped(driven),
-                Err(AttemptEnd::Waits(wait)) => return Leaves::Waits(driven, wait),
+                Err(AttemptEnd::Waits(wait)) => {
+                    if self.give_back.waits(&claim, attempts) {
+                        driven.counted(false);
+                    }
+                    return Leaves::Waits(driven, wait);
+                }
                 Err(AttemptEnd::Failed(reason)) => {
                     driven.counted(false);
                     let wait = AttemptBackoff::after_failures(attempts);

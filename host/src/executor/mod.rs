@@ -14,6 +14,7 @@ mod control;
 mod difference;
 mod drive;
 mod elsewhere;
+mod give_back;
 mod habit;
 mod handler;
 mod outcome;
@@ -46,6 +47,7 @@ use crate::sandbox::Sandbox;
 use crate::workflow::{AppName, WorkflowId};
 use backlog::Backlog;
 use elsewhere::Elsewhere;
+use give_back::GiveBack;
 use registry::Registry;
 use slots::Slots;
 
@@ -121,6 +123,7 @@ pub struct Executor {
     apps: BTreeMap<AppName, Arc<App>>,
     slots: Slots,
     backlog: Backlog,
+    give_back: GiveBack,
     runs: Registry,
     /// Starts that are not written yet, by run.
     withheld: Mutex<HashMap<WorkflowId, Arc<Withheld>>>,
@@ -142,6 +145,7 @@ impl Executor {
         Arc::new_cyclic(|myself| Self {
             journal: Journal::open(&parts.database, parts.limits.journal_connections),
             loader: Loader::open(parts.database.clone()),
+            give_back: GiveBack::open(parts.database.clone()),
             database: parts.database,
             secret: parts.secret,
             sandbox: parts.sandbox,

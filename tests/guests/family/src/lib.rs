@@ -22,3 +22,15 @@ fn parent(name: &str) -> Result<String> {
 fn grandparent(name: &str) -> Result<String> {
     parent(&format!("the child of {name}"))
 }
+
+#[workflow]
+fn late_child(milliseconds: u64) -> Result<u64> {
+    sleep(Duration::from_millis(milliseconds))?;
+    Ok(milliseconds)
+}
+
+/// Has a child that lasts as long as it is told.
+#[workflow]
+fn patient_parent(milliseconds: u64) -> Result<u64> {
+    late_child(milliseconds)
+}
