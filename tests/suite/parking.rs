@@ -133,6 +133,34 @@ async fn a_parent_that_waits_over_many_kills_is_not_given_up() {
     assert_eq!(database.output("p").await, json!(86_400_000));
 }
 
+/// Runs that wait for the same run, all of which are replayed when their host is back.
+#[tokio::test]
+async fn thousands_that_wait_for_others_keep_no_instance_and_are_all_woken() {
+    const PARENTS: i32 = 3_000;
+    let database = TestPostgres::shared().fresh_database().await;
+    let builder = HostBuilder::new("family").database(&database).executor("family");
+    let clock = builder.folder().join("clock");
+    fs::write(&clock, "0").unwrap();
+    let builder = builder.environment("DBOS_HOST_TEST_CLOCK", &clock.display().to_string());
+    let mut host = builder.start().await;
+    host.start_workflow("patient_parent", "s-0", &json!({ "milliseconds": 86_400_000 })).await;
+    database.wait_for_steps("s-0", 1).await;
+    database.wait_for_steps("s-0-1", 1).await;
+    host.kill9().await;
+    let place = Place { database, builder, clock };
+    place.copy("s-0", PARENTS).await;
+    let host = place.builder.start().await;
+    let counted = "SELECT count(*) FROM dbos_host.attempt";
+    let counted = async || place.database.count(counted, &[]).await;
+    until("each has been replayed", async || counted().await == i64::from(PARENTS)).await;
+    // Nothing that they keep keeps others from a slot.
+    host.start_workflow("child", "later", &json!({ "name": "later" })).await;
+    place.database.wait_for_end("later").await;
+    place.wake_all();
+    // The child of all of them is one of those that are counted.
+    until("all have ended", async || place.ended().await == i64::from(PARENTS) + 1).await;
+}
+
 #[tokio::test]
 async fn ten_thousand_due_at_once_are_all_done_and_fresh_runs_are_not_starved() {
     let place = Place::with_sleepers(10_000, "").await;

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use super::ahead::Ahead;
 use super::arguments::{bad_arguments, check_workflow, parse_arguments};
-use super::interrupt::Interrupt;
+use super::interrupt::{Interrupt, WaitFor};
+use super::listening::Listening;
 use super::log::GuestLog;
 use super::open::Open;
 use super::services::{Commit, Program, Services, StepCall};
@@ -328,7 +329,7 @@ impl Gate {
                 wake
             }
         };
-        self.services.wait_until(wake).await?;
+        self.services.wait(WaitFor::until(wake), &Listening::to_nothing()).await?;
         self.time.deliver(wake);
         failpoint::hit("gate.before_answer").await;
         Ok(Ok(()))

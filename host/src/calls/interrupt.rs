@@ -4,15 +4,29 @@
 //! guest must not go on (or need not, for a long time) returns an interrupt instead of an answer; it unwinds the guest and
 //! comes out where the instance was made.
 
-use crate::workflow::{Divergence, EpochMs, Failure, WorkflowId};
+use crate::workflow::{Divergence, EpochMs, Failure, Signal};
 
-/// What a run waits for without an instance.
+/// What a run waits for: whichever of these comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WaitFor {
-    /// A time.
-    Until(EpochMs),
-    /// The end of another run.
-    Outcome(WorkflowId),
+pub struct WaitFor {
+    /// A time, if there is one.
+    pub until: Option<EpochMs>,
+    /// What others do.
+    pub signals: Box<[Signal]>,
+}
+
+impl WaitFor {
+    /// A time only.
+    #[must_use]
+    pub fn until(wake: EpochMs) -> Self {
+        Self { until: Some(wake), signals: Box::default() }
+    }
+
+    /// A signal, however long it takes.
+    #[must_use]
+    pub fn signal(signal: Signal) -> Self {
+        Self { until: None, signals: Box::new([signal]) }
+    }
 }
 
 /// Why an instance was given up.

@@ -12,6 +12,7 @@ mod communicator;
 mod gate;
 mod guest;
 mod interrupt;
+mod listening;
 mod log;
 mod log_budget;
 mod open;
@@ -31,6 +32,7 @@ pub use ahead::{Ahead, Committed, Orders};
 pub use gate::{Gate, MAX_PAYLOAD};
 pub use guest::{CommunicatorCalls, Guest, HandlerCalls, MAX_HEADERS, Phase, TransactionCalls};
 pub use interrupt::{Interrupt, WaitFor};
+pub use listening::Listening;
 pub use log::{AppLog, GuestLog};
 pub use log_budget::LogBudget;
 #[cfg(feature = "failpoints")]

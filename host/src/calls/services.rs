@@ -6,15 +6,16 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::ahead::Ahead;
-use super::interrupt::Interrupt;
+use super::interrupt::{Interrupt, WaitFor};
+use super::listening::Listening;
 use super::log::GuestLog;
 use super::unsettled::Behind;
 use super::withheld::Withheld;
 use crate::clock::Clock;
 use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, Outcome};
 use crate::workflow::{
-    AppName, Arguments, ComponentDigest, EpochMs, Failure, Manifest, OperationDigest, RecordedResult, StepNumber,
-    TraceContext, WorkflowId,
+    AppName, Arguments, ComponentDigest, EpochMs, Failure, Manifest, OperationDigest, RecordedResult, Signal,
+    StepNumber, TraceContext, WorkflowId,
 };
 
 /// The component that an instance is made of, as far as calls need to know (lifetime: the component).
@@ -142,8 +143,12 @@ pub trait Services: Send + Sync {
     /// started again.
     fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<StartedRun, Failure>>;
 
-    /// Returns when the clock shows `wake`, or with [`Interrupt::Suspended`] when that is far off.
-    fn wait_until(&self, wake: EpochMs) -> BoxFuture<'_, Result<(), Interrupt>>;
+    /// Listens for what others do. Whoever waits for it listens first, looks whether it is done second, and waits third.
+    fn listen(&self, signals: &[Signal]) -> Listening;
+
+    /// Returns when something was heard or the time has come, at times too early, or with [`Interrupt::Suspended`] when that
+    /// is long in coming. What is waited for is what `listening` listens for.
+    fn wait<'a>(&'a self, wait: WaitFor, listening: &'a Listening) -> BoxFuture<'a, Result<(), Interrupt>>;
 
     /// Returns the outcome of a run, or [`Interrupt::Suspended`] when it is long in coming. `None`: no such run.
     fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>>;

@@ -9,6 +9,7 @@
 mod app_migration;
 mod app_role;
 mod attempt;
+mod awaited;
 mod cancel;
 mod claim;
 mod component;
@@ -82,5 +83,7 @@ pub use retention::{Boundary, EndOrder, RemovedPage, Remover};
 pub use start::{Existing, NewRun, WORKFLOW_EXISTS};
 pub use survey::{RunDetails, StepDetails, Survey};
 pub use take_over::TakenRun;
+#[cfg(test)]
+pub(crate) use test_server::TestServer;
 pub use tls::TlsError;
 pub use url::{ConnectError, DatabaseUrl};

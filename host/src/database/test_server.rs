@@ -106,6 +106,14 @@ impl Drop for TestServer {
     }
 }
 
+impl Database {
+    /// Runs statements over a connection of their own, as another program would.
+    pub(crate) async fn execute_all(&self, statements: &str) {
+        let client = self.own_client().await.expect("a connection");
+        client.batch_execute(statements).await.expect("statements that can be run");
+    }
+}
+
 /// The shell, with the server's programs in its PATH. They refuse to run as root, so root gives them to `postgres`.
 fn supervisor_command() -> Command {
     let path = std::env::var("PATH").unwrap_or_default();

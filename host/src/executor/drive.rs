@@ -158,7 +158,7 @@ impl Executor {
                         app, workflow = %claim.run(), attempt = attempts,
                         "an attempt failed: {reason}; the next one begins in {wait:?}"
                     );
-                    return Leaves::Waits(driven, WaitFor::Until(after(self.clock.now(), wait)));
+                    return Leaves::Waits(driven, WaitFor::until(after(self.clock.now(), wait)));
                 }
             }
         }

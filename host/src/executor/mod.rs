@@ -13,14 +13,15 @@ mod communicator;
 mod control;
 mod difference;
 mod drive;
-mod elsewhere;
 mod give_back;
 mod habit;
 mod handler;
 mod outcome;
 mod parked;
+mod poll;
 mod registry;
 mod services;
+mod signals;
 mod slots;
 mod start;
 mod transaction;
@@ -46,7 +47,6 @@ use crate::recovery::Lease;
 use crate::sandbox::Sandbox;
 use crate::workflow::{AppName, WorkflowId};
 use backlog::Backlog;
-use elsewhere::Elsewhere;
 use give_back::GiveBack;
 use registry::Registry;
 use slots::Slots;
@@ -127,7 +127,6 @@ pub struct Executor {
     runs: Registry,
     /// Starts that are not written yet, by run.
     withheld: Mutex<HashMap<WorkflowId, Arc<Withheld>>>,
-    elsewhere: Elsewhere,
     lapsed: Mutex<Vec<Claim>>,
     changed: Notify,
     limits: Limits,
@@ -149,15 +148,14 @@ impl Executor {
             database: parts.database,
             secret: parts.secret,
             sandbox: parts.sandbox,
-            clock: parts.clock,
             lease: parts.lease,
             identity: RwLock::new(parts.identity),
             apps: parts.apps.into_iter().map(|app| (app.name().clone(), Arc::new(app))).collect(),
             slots: Slots::new(parts.slots),
             backlog: Backlog::new(parts.limits.waiting),
-            runs: Registry::default(),
+            runs: Registry::new(parts.clock.clone()),
+            clock: parts.clock,
             withheld: Mutex::default(),
-            elsewhere: Elsewhere::default(),
             lapsed: Mutex::default(),
             changed: Notify::new(),
             limits: parts.limits,

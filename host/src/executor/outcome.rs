@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use super::Executor;
 use super::Started;
 use super::registry::News;
-use crate::calls::{Interrupt, WaitFor};
+use crate::calls::{Interrupt, Listening, WaitFor};
 use crate::database::{Outcome, until_answered};
-use crate::workflow::{EpochMs, WorkflowId};
+use crate::workflow::{Signal, WorkflowId};
 
 /// How long a run may wait with its instance before it gives the instance up. A replay costs microseconds for each
 /// record, so this is generous; it keeps short waits free of any cost.
@@ -27,19 +27,14 @@ impl Executor {
             {
                 return Some(outcome);
             }
+            let listening = self.listening(&[Signal::Ended(run.clone())]);
             match self.outcome_so_far(run).await {
                 None => return None,
                 Some(Some(outcome)) => return Some(outcome),
                 Some(None) => {}
             }
-            match self.runs.follow(run) {
-                // What comes first: others can end it too, and then this process hears nothing for a while.
-                Some(mut news) => tokio::select! {
-                    _ = news.wait_for(|news| *news != News::Running) => {}
-                    () = self.ends_elsewhere(run) => {}
-                },
-                None => self.ends_elsewhere(run).await,
-            }
+            // Whoever ends it: this process, or others.
+            listening.heard().await;
         }
     }
 
@@ -71,32 +66,46 @@ impl Executor {
                 Some(None) => {}
             }
         }
+        self.or_park(self.outcome_of(run), WaitFor::signal(Signal::Ended(run.clone()))).await
+    }
+
+    /// Waits with the instance, for a short wait only, until a signal was heard or the time has come.
+    pub(super) async fn heard_or_park(&self, wait: WaitFor, listening: &Listening) -> Result<(), Interrupt> {
+        let until = wait.until;
+        let time = async move {
+            match until {
+                Some(wake) => self.clock.sleep_until(wake).await,
+                None => std::future::pending().await,
+            }
+        };
+        let comes = async {
+            tokio::select! {
+                biased;
+                () = listening.heard() => {}
+                () = time => {}
+            }
+        };
+        self.or_park(comes, wait).await
+    }
+
+    /// What `comes`, if that is soon. Otherwise the instance is given up, and the run waits for the same without it.
+    async fn or_park<T>(&self, comes: impl Future<Output = T>, wait: WaitFor) -> Result<T, Interrupt> {
         tokio::select! {
             biased;
-            outcome = self.outcome_of(run) => Ok(outcome),
-            () = self.park_after_a_while() => Err(Interrupt::Suspended(WaitFor::Outcome(run.clone()))),
+            come = comes => Ok(come),
+            () = self.park_after_a_while(&wait) => Err(Interrupt::Suspended(wait)),
             () = self.stopped() => Err(Interrupt::ShuttingDown),
         }
     }
 
-    /// Waits for a time, with the instance for a short wait only.
-    pub(super) async fn wake_or_park(&self, wake: EpochMs) -> Result<(), Interrupt> {
-        tokio::select! {
-            biased;
-            () = self.clock.sleep_until(wake) => Ok(()),
-            () = self.park_sleeper(wake) => Err(Interrupt::Suspended(WaitFor::Until(wake))),
-            () = self.stopped() => Err(Interrupt::ShuttingDown),
+    async fn park_after_a_while(&self, wait: &WaitFor) {
+        // Who is known to wait long need not keep its instance until that has turned out.
+        if wait.signals.is_empty()
+            && let Some(wake) = wait.until
+            && u128::from(wake.millis_since(self.clock.now())) > PARK_AFTER.as_millis()
+        {
+            return;
         }
-    }
-
-    /// Who is known to wait long need not keep its instance until that has turned out.
-    async fn park_sleeper(&self, wake: EpochMs) {
-        if u128::from(wake.millis_since(self.clock.now())) <= PARK_AFTER.as_millis() {
-            self.park_after_a_while().await;
-        }
-    }
-
-    async fn park_after_a_while(&self) {
         tokio::select! {
             () = tokio::time::sleep(PARK_AFTER) => {}
             () = self.slots.pressed() => {}

@@ -4,18 +4,23 @@
 //! is due, and gets one. Whatever ends a run's life here (its claim is over, it was claimed anew) finds it in this place
 //! either way.
 
+mod listen;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
 use super::parked::{Due, Parked};
+use super::signals::Signals;
+use crate::calls::WaitFor;
+use crate::clock::Clock;
 use crate::database::{Claim, Outcome};
-use crate::workflow::{EpochMs, WorkflowId};
+use crate::workflow::{EpochMs, Signal, WorkflowId};
 
 /// What those who wait for a run are told.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,12 +52,12 @@ struct Keeps {
 }
 
 /// Where a parked run waits.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    /// For its time.
-    Until(Due),
-    /// For somebody to say that it is due.
-    Word,
+#[derive(Debug)]
+struct Place {
+    /// For its time, if it has one.
+    due: Option<Due>,
+    /// For what others do.
+    signals: Box<[Signal]>,
 }
 
 impl Entry {
@@ -63,16 +68,10 @@ impl Entry {
     fn follow(&mut self) -> watch::Receiver<News> {
         self.news.get_or_insert_with(|| watch::Sender::new(News::Running)).subscribe()
     }
-
-    fn tell(self, news: News) {
-        if let Some(listeners) = self.news {
-            listeners.send_replace(news);
-        }
-    }
 }
 
-/// The runs (lifetime: the process).
-#[derive(Debug, Default)]
+/// The runs (lifetime: the process). Clones are of the same.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Registry(Arc<Shared>);
 
 #[derive(Debug, Default)]
@@ -84,12 +83,16 @@ struct Shared {
     abandoned: AtomicBool,
     /// A run was parked that is due before every other.
     sooner: Notify,
+    /// Somebody waits for a signal who did not before.
+    newcomer: Notify,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
 struct Runs {
     entries: HashMap<WorkflowId, Entry>,
     parked: Parked,
+    signals: Signals,
 }
 
 impl Runs {
@@ -101,28 +104,50 @@ impl Runs {
     /// Takes a run out; if it is parked, its place too.
     fn remove(&mut self, claim: &Claim) -> Option<Entry> {
         self.of(claim)?;
-        let entry = self.entries.remove(claim.run())?;
-        self.leave_place(&entry);
+        let mut entry = self.entries.remove(claim.run())?;
+        self.leave(claim.run(), entry.parked.take());
         Some(entry)
     }
 
-    fn leave_place(&mut self, entry: &Entry) {
-        if let Some(Place::Until(due)) = entry.parked {
-            self.parked.leave(due);
+    /// A run leaves where it was parked.
+    fn leave(&mut self, run: &WorkflowId, place: Option<Place>) {
+        if let Some(place) = place {
+            place.due.into_iter().for_each(|due| self.parked.leave(due));
+            self.signals.unpark(run, &place.signals);
         }
     }
 
-    /// Parks a run until a time. True: it is due before every other.
-    fn park(&mut self, claim: &Claim, wake: EpochMs) -> bool {
-        if self.of(claim).is_none() {
-            return false;
-        }
-        let (due, is_first) = self.parked.enter(claim.run().clone(), wake);
-        if let Some(entry) = self.of(claim) {
-            entry.parked = Some(Place::Until(due));
-        }
-        is_first
+    /// Parks a run.
+    fn park(&mut self, claim: &Claim, wait: WaitFor) -> NowParked {
+        let Some(entry) = self.entries.get_mut(claim.run()).filter(|entry| entry.claim == *claim) else {
+            return NowParked::default();
+        };
+        let run = claim.run();
+        let must_look = self.signals.park(run, &wait.signals, Instant::now());
+        let (due, is_first) = match wait.until.map(|wake| self.parked.enter(run.clone(), wake)) {
+            Some((due, is_first)) => (Some(due), is_first),
+            None => (None, false),
+        };
+        entry.parked = Some(Place { due, signals: wait.signals });
+        NowParked { is_first, must_look }
     }
+
+    /// What a parked run waited for has come: it is due. True: before every other.
+    fn wake(&mut self, run: &WorkflowId, now: EpochMs) -> bool {
+        let Some(entry) = self.entries.get_mut(run) else { return false };
+        let (claim, Some(place)) = (entry.claim.clone(), entry.parked.take()) else { return false };
+        self.leave(run, Some(place));
+        self.park(&claim, WaitFor::until(now)).is_first
+    }
+}
+
+/// What has changed by parking a run.
+#[derive(Debug, Default)]
+struct NowParked {
+    /// It is due before every other.
+    is_first: bool,
+    /// It waits for a signal, and nobody looks yet.
+    must_look: bool,
 }
 
 impl Shared {
@@ -138,15 +163,14 @@ impl Shared {
         }
         // An entry with an older claim is that of a run which was lost, and nobody knows yet; it may be parked for a
         // month. Those who wait for it look again, and find this one.
-        let old = runs.entries.insert(claim.run().clone(), Entry::new(claim));
-        if let Some(old) = &old {
-            runs.leave_place(old);
-        }
+        let mut old = runs.entries.insert(claim.run().clone(), Entry::new(claim));
+        let place = old.as_mut().and_then(|old| old.parked.take());
+        runs.leave(claim.run(), place);
         drop(runs);
         if let Some(old) = old {
             // Which of the two claims is the older one, nobody can see here: an answer of the database may have been overtaken.
             self.abandoned.store(true, Ordering::SeqCst);
-            old.tell(News::LookElsewhere);
+            self.tell(old, News::LookElsewhere);
         }
         true
     }
@@ -160,14 +184,40 @@ impl Shared {
         is_free
     }
 
-    fn park(&self, claim: &Claim, wake: EpochMs) {
-        if self.lock().park(claim, wake) {
+    /// Parks a run. True: it waits for a signal, and nobody looks yet.
+    fn park(&self, claim: &Claim, wait: WaitFor) -> bool {
+        let has_signals = !wait.signals.is_empty();
+        let parked = self.lock().park(claim, wait);
+        if parked.is_first {
             self.sooner.notify_one();
+        }
+        if has_signals {
+            self.newcomer.notify_one();
+        }
+        parked.must_look
+    }
+
+    /// Tells those who wait for a run what has become of it here.
+    fn tell(&self, entry: Entry, news: News) {
+        let signal = Signal::Ended(entry.claim.run().clone());
+        if let News::Ended(_) = news {
+            self.raise(&signal);
+        } else {
+            self.lock().signals.doubt(&signal, Instant::now());
+            self.newcomer.notify_one();
+        }
+        if let Some(listeners) = entry.news {
+            listeners.send_replace(news);
         }
     }
 }
 
 impl Registry {
+    /// Nothing yet.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self(Arc::new(Shared { clock, ..Shared::default() }))
+    }
+
     /// A run may be without anybody who drives it.
     pub(super) fn doubt(&self) {
         self.0.abandoned.store(true, Ordering::SeqCst);
@@ -191,7 +241,7 @@ impl Registry {
     /// Enters a run that has nothing to do before `wake`.
     pub(super) fn enter_parked(&self, claim: &Claim, wake: EpochMs) {
         if self.0.enter(claim) {
-            self.0.park(claim, wake);
+            self.0.park(claim, WaitFor::until(wake));
         }
     }
 
@@ -207,8 +257,8 @@ impl Registry {
         let mut runs = self.0.lock();
         let run = runs.parked.take_due(now)?;
         let entry = runs.entries.get_mut(&run).expect("who leaves the registry leaves its place among the parked too");
-        entry.parked = None;
-        let (claim, keeps) = (entry.claim.clone(), entry.keeps);
+        let (claim, keeps, place) = (entry.claim.clone(), entry.keeps, entry.parked.take());
+        runs.leave(&run, place);
         drop(runs);
         Ok(self.driven(claim, keeps))
     }
@@ -216,14 +266,6 @@ impl Registry {
     /// Returns when a run was parked that is due before every other. Remembered until it is asked for.
     pub(super) async fn sooner(&self) {
         self.0.sooner.notified().await;
-    }
-
-    /// What a parked run waited for has come: it is due. Nothing is done if it is not parked any more.
-    pub(super) fn wake(&self, claim: &Claim, now: EpochMs) {
-        let mut runs = self.0.lock();
-        if runs.of(claim).is_some_and(|entry| matches!(entry.parked, Some(Place::Word))) && runs.park(claim, now) {
-            self.0.sooner.notify_one();
-        }
     }
 
     /// The claims under which this process has runs.
@@ -243,7 +285,7 @@ impl Registry {
         let entry = self.0.lock().remove(claim);
         let is_here = entry.is_some();
         if let Some(entry) = entry {
-            entry.tell(News::LookElsewhere);
+            self.0.tell(entry, News::LookElsewhere);
         }
         is_here
     }
@@ -342,26 +384,17 @@ impl Driven {
         self.end = End::Ended(outcome);
     }
 
-    /// The run has nothing to do before `wake`.
-    pub(super) fn park(mut self, wake: EpochMs) {
-        self.leave_parked(None);
-        self.registry.park(&self.claim, wake);
-    }
-
-    /// The run has nothing to do before somebody says so; see [`Registry::wake`].
-    pub(super) fn park_for_word(mut self) {
-        self.leave_parked(Some(Place::Word));
-    }
-
-    fn leave_parked(&mut self, place: Option<Place>) {
+    /// The run has nothing to do before what it waits for has come. What has come since its instance listened no more is
+    /// not heard, but found by a look that comes soon. True: nobody looks yet.
+    pub(super) fn park(mut self, wait: WaitFor) -> bool {
         self.end = End::Parked;
         if let Some(entry) = self.registry.lock().of(&self.claim) {
-            entry.parked = place;
             entry.keeps = self.keeps;
             if entry.news.as_ref().is_some_and(|news| news.receiver_count() == 0) {
                 entry.news = None;
             }
         }
+        self.registry.park(&self.claim, wait)
     }
 }
 
@@ -378,6 +411,6 @@ impl Drop for Driven {
         if is_abandoned {
             self.registry.abandoned.store(true, Ordering::SeqCst);
         }
-        entry.tell(news);
+        self.registry.tell(entry, news);
     }
 }

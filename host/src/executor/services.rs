@@ -6,10 +6,10 @@ use futures_util::future::BoxFuture;
 use super::Executor;
 use super::difference::difference;
 use super::start::{NewOrFound, StartError, Started};
-use crate::calls::{Interrupt, Program, Services, StartRequest, StartedRun, StepCall, StepEnd};
+use crate::calls::{Interrupt, Listening, Program, Services, StartRequest, StartedRun, StepCall, StepEnd, WaitFor};
 use crate::clock::Clock;
 use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, Outcome};
-use crate::workflow::{Arguments, Code, EpochMs, Failure, StepKind, TraceContext, WorkflowId};
+use crate::workflow::{Arguments, Code, Failure, Signal, StepKind, TraceContext, WorkflowId};
 
 impl Services for Executor {
     fn clock(&self) -> &Clock {
@@ -96,8 +96,12 @@ impl Services for Executor {
         .boxed()
     }
 
-    fn wait_until(&self, wake: EpochMs) -> BoxFuture<'_, Result<(), Interrupt>> {
-        self.wake_or_park(wake).boxed()
+    fn listen(&self, signals: &[Signal]) -> Listening {
+        self.listening(signals)
+    }
+
+    fn wait<'a>(&'a self, wait: WaitFor, listening: &'a Listening) -> BoxFuture<'a, Result<(), Interrupt>> {
+        self.heard_or_park(wait, listening).boxed()
     }
 
     fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>> {

@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Executor;
 use super::drive::Next;
-use super::registry::{Driven, News};
+use super::registry::Driven;
 use crate::calls::WaitFor;
 use crate::database::TakenRun;
-use crate::workflow::{AttemptBackoff, EpochMs, WorkflowId, doubled};
+use crate::workflow::{AttemptBackoff, EpochMs, doubled};
 
 /// How long a run waits when its row is locked or cannot be read, at first and at most. Most locks last for milliseconds,
 /// and what has lasted for a minute may last for an hour.
@@ -76,20 +76,9 @@ impl Executor {
 
     /// Parks a run until what it waits for has come.
     pub(super) fn park(&self, driven: Driven, wait: WaitFor) {
-        let run = match wait {
-            WaitFor::Until(wake) => return driven.park(wake),
-            WaitFor::Outcome(run) => run,
-        };
-        let (executor, claim, displaced) = (self.this(), driven.claim().clone(), driven.displaced());
-        driven.park_for_word();
-        // A small task: it holds no statement, no instance and no slot.
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                () = displaced => {}
-                () = executor.has_ended(&run) => executor.runs.wake(&claim, executor.clock.now()),
-            }
-        });
+        if driven.park(wait) {
+            self.look_out();
+        }
     }
 
     /// Parks a run that could not be taken up, longer each time.
@@ -102,18 +91,7 @@ impl Executor {
         } else {
             tracing::debug!(workflow = %run, "cannot take up the workflow: {reason}; trying again in {pause:?}");
         }
-        driven.park(after(self.clock.now(), pause));
-    }
-
-    /// Returns when a run has ended, here or elsewhere, or is gone. At times too early.
-    async fn has_ended(&self, run: &WorkflowId) {
-        if let Some(mut news) = self.runs.follow(run)
-            && let Ok(seen) = news.wait_for(|news| *news != News::Running).await
-            && matches!(*seen, News::Ended(_))
-        {
-            return;
-        }
-        self.ends_elsewhere(run).await;
+        self.park(driven, WaitFor::until(after(self.clock.now(), pause)));
     }
 }
 

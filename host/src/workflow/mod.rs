@@ -16,6 +16,7 @@ mod manifest;
 mod retry;
 mod route;
 mod schema;
+mod signal;
 mod status;
 mod time;
 mod trace;
@@ -34,6 +35,7 @@ pub use manifest::{Isolation, Manifest, ManifestError, Parameter, RouteEntry, St
 pub use retry::{AttemptBackoff, RetryPolicy, doubled};
 pub use route::{Method, PathPattern};
 pub use schema::{Misfit, Schema};
+pub use signal::{Key, Signal, Topic};
 pub use status::Status;
 pub use time::{EpochMs, WorkflowTime};
 pub use trace::TraceContext;

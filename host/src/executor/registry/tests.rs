@@ -1,10 +1,16 @@
 //! Who is told what, and which runs are parked or in doubt.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 
 use super::*;
 use crate::database::{Incarnation, NewRun};
+use crate::executor::signals::Look;
 use crate::workflow::{AppName, Arguments, ComponentDigest};
+
+/// When everything is due.
+const LATE: EpochMs = EpochMs(i64::MAX);
 
 /// A claim of the run; each is another one.
 fn claim() -> Claim {
@@ -25,7 +31,7 @@ fn a_parked_run_is_taken_out_when_it_is_due_under_its_own_claim() {
     assert_eq!(*driven.claim(), claim);
     assert_eq!(registry.take_due(EpochMs(9)).err(), Some(None), "it is driven, and stands nowhere else");
     driven.counted(true);
-    driven.park(EpochMs(7));
+    driven.park(WaitFor::until(EpochMs(7)));
     assert_eq!(registry.interrupted(), [claim], "its attempt has not ended by itself");
     assert!(registry.take_due(EpochMs(7)).is_ok());
     assert!(registry.take_abandoned(), "the test has dropped it");
@@ -58,24 +64,71 @@ fn a_displaced_run_is_doubted_and_a_claim_that_is_over_is_not() {
 }
 
 #[test]
-fn a_word_wakes_who_waits_for_it_and_nobody_else() {
+fn a_signal_wakes_the_parked_runs_that_wait_for_it() {
+    let (registry, claim) = (Registry::default(), claim());
+    let (end, other) = (Signal::Ended(WorkflowId::stored("child")), Signal::Ended(WorkflowId::stored("other")));
+    let driven = registry.enter(&claim).expect("it is new");
+    registry.raise(&end);
+    assert_eq!(registry.take_due(LATE).err(), Some(None), "it is driven");
+    assert!(driven.park(WaitFor::signal(end.clone())), "nobody looks yet");
+    assert!(registry.newcomer().now_or_never().is_some());
+    registry.raise(&other);
+    assert_eq!(registry.take_due(LATE).err(), Some(None), "it has no time");
+    registry.raise(&end);
+    assert!(registry.sooner().now_or_never().is_some());
+    let driven = registry.take_due(LATE).expect("it is due");
+    driven.park(WaitFor { until: Some(EpochMs(8)), signals: Box::new([end.clone(), other.clone()]) });
+    assert_eq!(registry.take_due(EpochMs(7)).err(), Some(Some(EpochMs(8))), "it waits for a time too");
+    registry.raise(&other);
+    assert!(matches!(registry.take_due(EpochMs(8)), Err(Some(due)) if due > EpochMs(8)), "it is due now, not then");
+    registry.take_due(LATE).expect("it is due").park(WaitFor::until(EpochMs(9)));
+    registry.raise(&end);
+    assert_eq!(registry.take_due(EpochMs(8)).err(), Some(Some(EpochMs(9))), "it waits for nothing else any more");
+}
+
+#[test]
+fn whoever_leaves_the_registry_waits_for_nothing() {
+    let (registry, first, second) = (Registry::default(), claim(), claim());
+    let end = Signal::Ended(WorkflowId::stored("child"));
+    registry.enter(&first).expect("it is new").park(WaitFor::signal(end.clone()));
+    let driven = registry.enter(&second).expect("under another claim");
+    assert_eq!(registry.look(Instant::now()), Look::Nobody);
+    driven.park(WaitFor::signal(end.clone()));
+    assert!(registry.give_up(&second));
+    assert_eq!(registry.look(Instant::now()), Look::Nobody);
+    let (listening, _) = registry.listen(std::slice::from_ref(&end));
+    drop(listening);
+    assert_eq!(registry.look(Instant::now()), Look::Nobody);
+}
+
+#[test]
+fn who_listens_for_the_end_of_a_run_hears_of_it_and_of_doubts() {
+    let (registry, claim) = (Registry::default(), claim());
+    let (listening, must_look) = registry.listen(&[Signal::Ended(claim.run().clone())]);
+    assert!(must_look && listening.heard().now_or_never().is_none());
+    registry.enter(&claim).expect("it is new").ended(Outcome::Success("1".into()));
+    assert!(listening.heard().now_or_never().is_some());
+    registry.enter(&claim).expect("it is new").gone();
+    assert!(listening.heard().now_or_never().is_some(), "somebody has to look what became of it");
+}
+
+#[test]
+fn the_ends_of_runs_that_are_here_are_not_looked_for() {
     let (registry, claim) = (Registry::default(), claim());
     let driven = registry.enter(&claim).expect("it is new");
-    registry.wake(&claim, EpochMs(1));
-    assert_eq!(registry.take_due(EpochMs(9)).err(), Some(None), "it is driven");
-    driven.park_for_word();
-    assert_eq!(registry.take_due(EpochMs(9)).err(), Some(None), "it has no time");
-    registry.wake(&claim, EpochMs(1));
-    assert!(registry.sooner().now_or_never().is_some());
-    registry.take_due(EpochMs(1)).expect("it is due").park(EpochMs(8));
-    registry.wake(&claim, EpochMs(2));
-    assert_eq!(registry.take_due(EpochMs(7)).err(), Some(Some(EpochMs(8))), "it waits for a time");
+    let other = Signal::Ended(WorkflowId::stored("other"));
+    let (_listening, _) = registry.listen(&[Signal::Ended(claim.run().clone()), other.clone()]);
+    let later = Instant::now() + Duration::from_secs(1);
+    assert_eq!(registry.look(later), Look::For(vec![other]));
+    driven.gone();
+    let Look::For(signals) = registry.look(later + Duration::from_secs(1)) else { panic!("it is time to look") };
+    assert!(signals.contains(&Signal::Ended(claim.run().clone())), "it is here no more");
 }
 
 #[test]
 fn those_who_wait_for_a_parked_run_hear_of_its_end() {
     let (registry, claim) = (Registry::default(), claim());
-    registry.enter(&claim).expect("it is new").park(EpochMs(5));
+    registry.enter(&claim).expect("it is new").park(WaitFor::until(EpochMs(5)));
     let news = registry.follow(claim.run()).expect("it is here");
     let driven = registry.take_due(EpochMs(5)).expect("it is due");
     assert!(driven.displaced().now_or_never().is_none());
