@@ -15,7 +15,7 @@ use super::wake::{PlaceInQueue, after};
 use crate::calls::{Unsettled, WaitFor, Withholding};
 use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, Load, NewRun, Outcome, TakenRun, until_answered};
 use crate::failpoint;
-use crate::workflow::{AttemptBackoff, Code, Failure, Status};
+use crate::workflow::{AttemptBackoff, Code, Failure, Signal, Status};
 
 /// What the next attempt begins with.
 pub(super) enum Next {
@@ -213,6 +213,8 @@ impl Executor {
         failpoint::hit("finish.before_append").await;
         if unsettled.finish(&outcome).await.map_err(interrupted)? {
             unsettled.settle().await.map_err(interrupted)?;
+            // The transaction has written it, and not the journal.
+            self.runs.raise(&Signal::Ended(claim.run().clone()));
             return Ok(told(outcome));
         }
         let entry = Entry::Finish(Box::new(Finish { claim: claim.clone(), outcome: outcome.clone() }));

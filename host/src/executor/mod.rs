@@ -141,8 +141,9 @@ impl Executor {
     /// Puts an executor together. It does nothing until it is asked to.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
+        let runs = Registry::new(parts.clock.clone());
         Arc::new_cyclic(|myself| Self {
-            journal: Journal::open(&parts.database, parts.limits.journal_connections),
+            journal: Journal::open(&parts.database, parts.limits.journal_connections, &runs.raiser()),
             loader: Loader::open(parts.database.clone()),
             give_back: GiveBack::open(parts.database.clone()),
             database: parts.database,
@@ -153,7 +154,7 @@ impl Executor {
             apps: parts.apps.into_iter().map(|app| (app.name().clone(), Arc::new(app))).collect(),
             slots: Slots::new(parts.slots),
             backlog: Backlog::new(parts.limits.waiting),
-            runs: Registry::new(parts.clock.clone()),
+            runs,
             clock: parts.clock,
             withheld: Mutex::default(),
             lapsed: Mutex::default(),

@@ -199,11 +199,9 @@ impl Shared {
 
     /// Tells those who wait for a run what has become of it here.
     fn tell(&self, entry: Entry, news: News) {
-        let signal = Signal::Ended(entry.claim.run().clone());
-        if let News::Ended(_) = news {
-            self.raise(&signal);
-        } else {
-            self.lock().signals.doubt(&signal, Instant::now());
+        // Whoever has written the outcome raises its signal.
+        if !matches!(news, News::Ended(_)) {
+            self.lock().signals.doubt(&Signal::Ended(entry.claim.run().clone()), Instant::now());
             self.newcomer.notify_one();
         }
         if let Some(listeners) = entry.news {

@@ -33,7 +33,7 @@ use super::connection::Database;
 use super::finish::{FinalOutcome, Finish};
 use super::record::NewRecord;
 use super::start::NewRun;
-use crate::workflow::{Failure, WorkflowId};
+use crate::workflow::{Failure, Signal, WorkflowId};
 
 /// Entries that wait for one connection. When it is full, `append` waits: a slow database slows the guests down and does not
 /// fill the host's memory.
@@ -81,6 +81,14 @@ impl Entry {
                 FinalOutcome::Success(json) => json.len(),
                 FinalOutcome::Error(failure) | FinalOutcome::DeadLetter(failure) => failure.message.len(),
             },
+        }
+    }
+
+    /// What it does that somebody may wait for, once it has landed.
+    fn raises(&self) -> Option<Signal> {
+        match self {
+            Self::Finish(new) => Some(Signal::Ended(new.claim.run().clone())),
+            Self::Start(_) | Self::Record(_) => None,
         }
     }
 
@@ -226,12 +234,15 @@ impl Journal {
     /// One is best as a rule: what it has to write in one commit grows with the load, and each further commit costs the
     /// database more than what is in it. Where a commit has to travel far (another site's replica must have it), the
     /// disk is idle meanwhile, and more than one are under way at once.
+    ///
+    /// What was written that somebody may wait for goes to `wrote`, as far as there is room: who waits looks from time to
+    /// time as well, and the journal waits for nobody.
     #[must_use]
-    pub fn open(database: &Database, connections: NonZeroU32) -> Self {
+    pub fn open(database: &Database, connections: NonZeroU32, wrote: &mpsc::Sender<Signal>) -> Self {
         let lost_answers = Arc::new(AtomicBool::new(false));
         let open = |_| {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            tokio::spawn(Writer::new(database.clone(), Arc::clone(&lost_answers)).run(receiver));
+            tokio::spawn(Writer::new(database.clone(), Arc::clone(&lost_answers), wrote.clone()).run(receiver));
             sender
         };
         Self { queues: (0..connections.get()).map(open).collect(), lost_answers }

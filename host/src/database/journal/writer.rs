@@ -22,7 +22,7 @@ use crate::database::progress::{self, Keys, Progress};
 use crate::database::record::NewRecord;
 use crate::database::start;
 use crate::failpoint;
-use crate::workflow::{Code, Failure};
+use crate::workflow::{Code, Failure, Signal};
 
 /// How long one statement of the journal may take before it is cancelled and sent again.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,6 +55,7 @@ pub(super) struct Writer {
     database: Database,
     session: Option<Session>,
     lost_answers: Arc<AtomicBool>,
+    wrote: mpsc::Sender<Signal>,
 }
 
 /// A connection with the journal's statements.
@@ -67,8 +68,8 @@ pub(super) struct Session {
 }
 
 impl Writer {
-    pub(super) fn new(database: Database, lost_answers: Arc<AtomicBool>) -> Self {
-        Self { database, session: None, lost_answers }
+    pub(super) fn new(database: Database, lost_answers: Arc<AtomicBool>, wrote: mpsc::Sender<Signal>) -> Self {
+        Self { database, session: None, lost_answers, wrote }
     }
 
     /// Writes what comes, until the last front of the journal is dropped.
@@ -106,7 +107,7 @@ impl Writer {
         let (entries, mut together) = (together, Vec::new());
         for pending in entries {
             if pending.behind.as_ref().is_some_and(super::Ticket::is_refused) {
-                tell(pending, Landed::Exists).await;
+                self.tell(pending, Landed::Exists).await;
             } else {
                 together.push(pending);
             }
@@ -118,7 +119,7 @@ impl Writer {
         let commits = match self.insist(&together, keys).await {
             Ok(landed) => {
                 for (pending, landed) in together.into_iter().zip(landed) {
-                    tell(pending, landed).await;
+                    self.tell(pending, landed).await;
                 }
                 return Vec::new();
             }
@@ -134,7 +135,7 @@ impl Writer {
             Err(Trouble::Entry(error)) if together.len() == 1 => {
                 let failure = Failure::new("DatabaseError", Code("not_recorded"), error.to_string());
                 for pending in together {
-                    tell(pending, Landed::Refused(failure.clone())).await;
+                    self.tell(pending, Landed::Refused(failure.clone())).await;
                 }
                 return Vec::new();
             }
@@ -220,6 +221,17 @@ impl Writer {
         }
     }
 
+    /// Tells what became of an entry: whoever has handed it in, and whoever may wait for it.
+    async fn tell(&self, pending: Pending, landed: Landed) {
+        failpoint::hit(pending.entry.point(false)).await;
+        let signal = pending.entry.raises().filter(|_| landed == Landed::Written);
+        pending.promise.tell(landed);
+        if let Some(signal) = signal {
+            // Without room, or with nobody who raises it, it is found by a look.
+            let _ = self.wrote.try_send(signal);
+        }
+    }
+
     /// After the entries' fate is known: whoever looks from now on finds what was written twice.
     fn note(&self, lost_answer: bool) {
         if lost_answer {
@@ -258,12 +270,6 @@ fn fill(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) {
         queue.push_back(more);
         room -= 1;
     }
-}
-
-/// Tells what became of an entry.
-async fn tell(pending: Pending, landed: Landed) {
-    failpoint::hit(pending.entry.point(false)).await;
-    pending.promise.tell(landed);
 }
 
 impl Session {

@@ -22,7 +22,7 @@ struct Place {
 impl Place {
     async fn with_runs(count: usize) -> Self {
         let (database, incarnation, lease) = TestServer::fresh_executor().await;
-        let journal = Journal::open(&database, NonZeroU32::MIN);
+        let journal = Journal::open(&database, NonZeroU32::MIN, &mpsc::channel(1).0);
         let (app, version) = (AppName::parse("shop").unwrap(), ComponentDigest::of(b""));
         let mut claims = Vec::new();
         for number in 0..count {

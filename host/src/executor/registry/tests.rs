@@ -102,14 +102,23 @@ fn whoever_leaves_the_registry_waits_for_nothing() {
 }
 
 #[test]
-fn who_listens_for_the_end_of_a_run_hears_of_it_and_of_doubts() {
+fn who_listens_for_the_end_of_a_run_hears_of_doubts() {
     let (registry, claim) = (Registry::default(), claim());
     let (listening, must_look) = registry.listen(&[Signal::Ended(claim.run().clone())]);
     assert!(must_look && listening.heard().now_or_never().is_none());
     registry.enter(&claim).expect("it is new").ended(Outcome::Success("1".into()));
-    assert!(listening.heard().now_or_never().is_some());
+    assert!(listening.heard().now_or_never().is_none(), "whoever has written the outcome says so");
     registry.enter(&claim).expect("it is new").gone();
     assert!(listening.heard().now_or_never().is_some(), "somebody has to look what became of it");
+}
+
+#[tokio::test]
+async fn what_the_journal_tells_is_raised() {
+    let registry = Registry::default();
+    let end = Signal::Ended(WorkflowId::stored("child"));
+    let (listening, _) = registry.listen(std::slice::from_ref(&end));
+    registry.raiser().send(end).await.expect("somebody raises it");
+    listening.heard().await;
 }
 
 #[test]

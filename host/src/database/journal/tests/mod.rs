@@ -31,7 +31,7 @@ impl Place {
     }
 
     fn journal(&self) -> Journal {
-        Journal::open(&self.database, NonZeroU32::MIN)
+        Journal::open(&self.database, NonZeroU32::MIN, &mpsc::channel(1).0)
     }
 
     fn run(&self, id: &str) -> NewRun {

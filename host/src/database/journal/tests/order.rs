@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn entries_keep_their_order_over_several_connections() {
     let place = Place::new().await;
-    let journal = Journal::open(&place.database, NonZeroU32::new(4).unwrap());
+    let journal = Journal::open(&place.database, NonZeroU32::new(4).unwrap(), &mpsc::channel(1).0);
     let runs = place.started(&journal, &ids(40)).await;
     let mut entries = Vec::new();
     for (n, run) in runs.iter().enumerate() {
@@ -139,4 +139,25 @@ async fn nothing_is_written_behind_what_was_not() {
     assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs WHERE workflow_uuid = 'run-0'").await, 2);
     assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs WHERE workflow_uuid = 'run-1'").await, 1);
     assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING'").await, 3);
+}
+
+#[tokio::test]
+async fn what_has_landed_and_nothing_else_is_told_to_those_who_wait() {
+    let place = Place::new().await;
+    let (wrote, mut told) = mpsc::channel(2);
+    let journal = Journal::open(&place.database, NonZeroU32::MIN, &wrote);
+    let runs = place.started(&journal, &["one".to_owned(), "two".to_owned(), "three".to_owned()]).await;
+    assert!(told.is_empty(), "nobody can have waited for a start");
+    assert_eq!(journal.write(finished(&runs[0])).await, Ok(Landed::Written));
+    assert_eq!(told.recv().await, Some(Signal::Ended(runs[0].claim().run().clone())));
+    assert_eq!(journal.write(finished(&runs[0])).await, Ok(Landed::NotOwner));
+    // There is room for two, and the journal waits for nobody.
+    let again = place.started(&journal, &["four".to_owned()]).await;
+    let ends = runs[1..].iter().chain(&again).map(finished).collect();
+    assert_eq!(all(&journal, ends).await, [Landed::Written, Landed::Written, Landed::Written]);
+    for run in &runs[1..] {
+        assert_eq!(told.recv().await, Some(Signal::Ended(run.claim().run().clone())));
+    }
+    drop((journal, wrote));
+    assert_eq!(told.recv().await, None);
 }
