@@ -43,6 +43,9 @@ pub(super) const MEASURED_RECORDS: i32 = 1000;
 // every sleeper in it. Rows are locked in key order, and those that somebody else has locked are skipped: they belong to
 // no `fence`, but they are there.
 //
+// Progress is how many records there are. Of a long history it is the highest number: one that fills a gap below it goes
+// unnoticed then, which costs a count. From one measure to the other it only grows.
+//
 // The sizes are those of the payloads as text. The server knows them without unpacking what it keeps packed.
 const ATTEMPTS: &str = "
 WITH wanted AS (
@@ -51,14 +54,18 @@ WITH wanted AS (
     SELECT workflow_uuid, owner_xid, status FROM dbos.workflow_status
      WHERE workflow_uuid = ANY ($1) ORDER BY workflow_uuid FOR NO KEY UPDATE SKIP LOCKED
 ), fence AS MATERIALIZED (
-    SELECT w.run, w.nr, progress.records, progress.before,
-           CASE WHEN progress.records <= $3 THEN
-               (SELECT coalesce(sum(coalesce(octet_length(o.output), 0) + coalesce(octet_length(o.error), 0)), 0)
-                  FROM dbos.operation_outputs o WHERE o.workflow_uuid = w.run) END AS bytes
+    SELECT w.run, w.nr, progress.records, progress.before, progress.bytes
       FROM wanted w JOIN locked l ON l.workflow_uuid = w.run AND l.owner_xid = w.token AND l.status = 'PENDING'
       CROSS JOIN LATERAL (
-          SELECT coalesce((SELECT max(function_id) FROM dbos.operation_outputs WHERE workflow_uuid = w.run), 0) AS records,
+          SELECT CASE WHEN last.step <= $3 THEN measured.records ELSE last.step END AS records,
+                 CASE WHEN last.step <= $3 THEN measured.bytes END AS bytes,
                  coalesce((SELECT records FROM dbos_host.attempt WHERE workflow_uuid = w.run), 0) AS before
+            FROM (SELECT coalesce(max(function_id), 0) AS step
+                    FROM dbos.operation_outputs WHERE workflow_uuid = w.run OFFSET 0) last
+            CROSS JOIN LATERAL (
+                SELECT count(*)::int4 AS records,
+                       coalesce(sum(coalesce(octet_length(o.output), 0) + coalesce(octet_length(o.error), 0)), 0) AS bytes
+                  FROM dbos.operation_outputs o WHERE o.workflow_uuid = w.run AND last.step <= $3 OFFSET 0) measured
           OFFSET 0) progress
 ), counted AS (
     UPDATE dbos.workflow_status s

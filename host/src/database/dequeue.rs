@@ -8,7 +8,7 @@
 use super::claim::Incarnation;
 use super::error::DatabaseError;
 use super::resume::INTERNAL_QUEUE;
-use super::take_over::{TakenRun, WITH_LAST_RECORD, taken};
+use super::take_over::{TakenRun, taken, with_last_record};
 use crate::failpoint;
 use crate::workflow::{AppName, ComponentDigest};
 
@@ -109,7 +109,7 @@ impl super::Database {
         failpoint::hit("dequeue.before_page").await;
         let rows = client
             .query(
-                &format!("{DEQUEUE}{WITH_LAST_RECORD}"),
+                &format!("{DEQUEUE}{}", with_last_record()),
                 &[&executor, &incarnation.as_str(), &owners, &names, &versions, &INTERNAL_QUEUE, &PAGE, &apps],
             )
             .await?;

@@ -5,6 +5,7 @@
 //!
 //! Most of what a host leaves sleeps. So each page says until when its runs do, and nobody has to ask for each of them.
 
+use super::attempt::MEASURED_RECORDS;
 use super::claim::{Claim, Incarnation};
 use super::error::DatabaseError;
 use crate::workflow::{AppName, EpochMs, WorkflowId};
@@ -19,7 +20,7 @@ pub struct TakenRun {
     pub claim: Claim,
     /// Attempts in a row without a new record that were counted before.
     pub attempts: u32,
-    /// When it wakes up, if its last record is a sleep: until then there is nothing to do for it.
+    /// When it wakes up, if it sleeps: until then there is nothing to do for it.
     pub sleeps_until: Option<EpochMs>,
 }
 
@@ -59,22 +60,36 @@ UPDATE dbos.workflow_status s
   FROM page WHERE s.workflow_uuid = page.workflow_uuid
   RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts";
 
-// The runs of `t`, and when they wake up. Of any other record than a sleep the output is not sent; it may be megabytes.
+// The runs of `t`, and when they wake up.
+//
+// A run sleeps if its last record is a sleep *and* nothing is missing before it. A missing record is a step that was begun
+// and has to be begun again, or a wait that something else may end sooner. And it sleeps until the record's own end: what
+// only stands beside a wait, as its deadline, has ended when it was written. A run that is taken for one that does not sleep
+// is replayed, and finds its sleep; one that is taken for a sleeper would hear nothing until then.
 //
 // Attempts that were counted before the last record have not come to nothing: the count in the row is that of the last
-// instance, and begins anew with the next one (`attempt`).
-pub(super) const WITH_LAST_RECORD: &str = "
+// instance, and begins anew with the next one (`attempt`, whose measure this is).
+const WITH_LAST_RECORD: &str = "
 SELECT t.workflow_uuid, t.owner_xid,
-       CASE WHEN t.recovery_attempts > 1 AND last.step > coalesce((
+       CASE WHEN t.recovery_attempts > 1 AND coalesce(progress.counted, last.step) > coalesce((
                 SELECT a.records FROM dbos_host.attempt a WHERE a.workflow_uuid = t.workflow_uuid), 0)
             THEN 0 ELSE t.recovery_attempts END,
-       CASE WHEN last.name = 'DBOS.sleep' THEN last.output END,
-       CASE WHEN last.name = 'DBOS.sleep' THEN last.completed_at END
+       CASE WHEN last.name = 'DBOS.sleep' AND progress.counted = last.step THEN last.completed_at END
   FROM t
   LEFT JOIN LATERAL (
-      SELECT function_id AS step, function_name AS name, output, completed_at_epoch_ms AS completed_at
+      SELECT function_id AS step, function_name AS name, completed_at_epoch_ms AS completed_at
         FROM dbos.operation_outputs
-       WHERE workflow_uuid = t.workflow_uuid ORDER BY function_id DESC LIMIT 1) last ON true";
+       WHERE workflow_uuid = t.workflow_uuid ORDER BY function_id DESC LIMIT 1) last ON true
+  CROSS JOIN LATERAL (
+      SELECT CASE WHEN last.step <= <measured> AND (last.name = 'DBOS.sleep' OR t.recovery_attempts > 1)
+                  THEN (SELECT count(*)::int4 FROM dbos.operation_outputs o WHERE o.workflow_uuid = t.workflow_uuid)
+             END AS counted
+      OFFSET 0) progress";
+
+/// What ends a statement that takes runs as `t`: a row for each, to be read by [`taken`].
+pub(super) fn with_last_record() -> String {
+    WITH_LAST_RECORD.replace("<measured>", &MEASURED_RECORDS.to_string())
+}
 
 const OWN: &str = "
 WITH t AS (
@@ -164,8 +179,9 @@ impl super::Database {
         let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
         let client = self.client().await?;
         let take = format!(
-            "{DEAD}, page AS ({LEFT_BEHIND} FOR NO KEY UPDATE SKIP LOCKED), t AS ({TAKE}) {WITH_LAST_RECORD}
-             ORDER BY t.workflow_uuid"
+            "{DEAD}, page AS ({LEFT_BEHIND} FOR NO KEY UPDATE SKIP LOCKED), t AS ({TAKE}) {}
+             ORDER BY t.workflow_uuid",
+            with_last_record()
         );
         let rows = client.query(&take, &[&dead, &apps, &incarnation.as_str(), &PAGE, &executor, &after]).await?;
         Ok(rows.iter().map(taken).collect())
@@ -199,7 +215,7 @@ impl super::Database {
         after: &str,
     ) -> Result<Vec<TakenRun>, DatabaseError> {
         let client = self.client().await?;
-        let own = format!("{OWN}{WITH_LAST_RECORD} ORDER BY t.workflow_uuid");
+        let own = format!("{OWN}{} ORDER BY t.workflow_uuid", with_last_record());
         let rows = client.query(&own, &[&executor, &incarnation.as_str(), &after, &PAGE]).await?;
         Ok(rows.iter().map(taken).collect())
     }
@@ -208,8 +224,58 @@ impl super::Database {
 pub(super) fn taken(row: &tokio_postgres::Row) -> TakenRun {
     let claim = Claim::new(WorkflowId::stored(row.get(0)), row.get(1));
     let attempts = row.get::<_, Option<i64>>(2).unwrap_or(0);
-    // Whatever another program wrote as the wake time, the record's own end is one too.
-    let sleeps_until = row.get::<_, Option<&str>>(3).and_then(EpochMs::from_seconds_json);
-    let sleeps_until = sleeps_until.or_else(|| row.get::<_, Option<i64>>(4).map(EpochMs));
+    let sleeps_until = row.get::<_, Option<i64>>(3).map(EpochMs);
     TakenRun { claim, attempts: u32::try_from(attempts).unwrap_or(0), sleeps_until }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::database::start::NewRun;
+    use crate::database::test_server::TestServer;
+    use crate::database::{Database, Entry, Journal, Landed};
+    use crate::workflow::{Arguments, ComponentDigest};
+
+    /// What a taken run says of itself, after it was given these rows of `operation_outputs`: number, name, end.
+    async fn taken_with(database: &Database, incarnation: &Incarnation, rows: &str) -> TakenRun {
+        let id = WorkflowId::stored(&uuid::Uuid::new_v4().to_string());
+        let (app, version) = (AppName::parse("shop").unwrap(), ComponentDigest::of(b""));
+        let arguments = Arguments::from_json(serde_json::json!({})).unwrap();
+        let new = NewRun::new(id.clone(), incarnation, "e", (&app, &version), ("buy", arguments, EpochMs(1)));
+        let ticket = Journal::open(database, NonZeroU32::MIN).append(Entry::Start(Box::new(new))).await.unwrap();
+        assert_eq!(ticket.durable().await.unwrap(), Landed::Written);
+        let records = format!(
+            "INSERT INTO dbos.operation_outputs
+                 (workflow_uuid, function_id, function_name, output, completed_at_epoch_ms)
+             SELECT '{}', n, name, '900', ended FROM ({rows}) r (n, name, ended)",
+            id.as_str()
+        );
+        database.client().await.unwrap().batch_execute(&records).await.unwrap();
+        let runs = database.own_runs(("e", incarnation), "").await.unwrap();
+        runs.into_iter().find(|taken| *taken.claim.run() == id).expect("it is this incarnation's own")
+    }
+
+    #[tokio::test]
+    async fn only_a_run_that_lacks_nothing_before_its_sleep_is_a_sleeper() {
+        let (database, incarnation, _lease) = TestServer::fresh_executor().await;
+        let sleeps = async |rows: &str| taken_with(&database, &incarnation, rows).await.sleeps_until;
+        assert_eq!(sleeps("VALUES (1, 'pay', 7), (2, 'DBOS.sleep', 900000)").await, Some(EpochMs(900_000)));
+        assert_eq!(sleeps("VALUES (1, 'DBOS.sleep', 900000)").await, Some(EpochMs(900_000)));
+        assert_eq!(sleeps("VALUES (2, 'DBOS.sleep', 900000)").await, None, "something else may end the wait sooner");
+        assert_eq!(sleeps("VALUES (1, 'DBOS.sleep', 900000), (2, 'pay', 7)").await, None);
+        assert_eq!(
+            sleeps("VALUES (1, 'DBOS.recv', 8), (2, 'DBOS.sleep', 8)").await,
+            Some(EpochMs(8)),
+            "the deadline of a wait that is over is no reason to wait"
+        );
+        let long = |sleep: i32| {
+            format!(
+                "SELECT n, CASE n WHEN {sleep} THEN 'DBOS.sleep' ELSE 'pay' END, 9 FROM generate_series(1, {sleep}) n"
+            )
+        };
+        assert_eq!(sleeps(&long(MEASURED_RECORDS)).await, Some(EpochMs(9)));
+        assert_eq!(sleeps(&long(MEASURED_RECORDS + 1)).await, None, "too long to be looked through");
+    }
 }

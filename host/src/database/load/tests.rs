@@ -84,6 +84,18 @@ async fn each_of_many_runs_gets_what_is_its_own() {
 }
 
 #[tokio::test]
+async fn a_record_that_fills_a_gap_is_progress() {
+    let place = Place::with_runs(1).await;
+    place.record(0, 3, 1).await;
+    place.execute("DELETE FROM dbos.operation_outputs WHERE function_id = 2").await;
+    assert_eq!(ready(&place.load_all().await[0]).attempt.count, 1);
+    assert_eq!(ready(&place.load_all().await[0]).attempt.count, 2, "nothing new was recorded");
+    place.execute("INSERT INTO dbos.operation_outputs (workflow_uuid, function_id) VALUES ('run-0', 2)").await;
+    let load = &place.load_all().await[0];
+    assert_eq!((ready(load).attempt.count, ready(load).records.len()), (1, 3));
+}
+
+#[tokio::test]
 async fn a_locked_row_holds_up_its_own_run_only() {
     let place = Place::with_runs(3).await;
     let mut other = place.database.own_client().await.unwrap();
