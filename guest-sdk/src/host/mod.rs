@@ -1,0 +1,96 @@
+//! Every call to the host, one thin function each, in a file for each part of the contract.
+//!
+//! The rest of the crate speaks in its own types and does not know the bindings. A program that is built for the
+//! machine it is written on, for its own tests, has no host: there each call is an error that says so, where the
+//! generated stubs would abort.
+
+mod sql;
+mod steps;
+mod workflow;
+
+use crate::{
+    Error, Result,
+    bindings::dbos::host::{log, types},
+};
+
+pub use crate::bindings::dbos::host::log::Level;
+pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, rollback_to, savepoint};
+pub(crate) use steps::{call_communicator, call_transaction, sleep};
+pub(crate) use workflow::{idempotency_key, outcome, start_workflow, workflow_id};
+
+/// The name of errors about a call that is not available where it was made.
+pub(crate) const PHASE_ERROR: &str = "PhaseError";
+
+/// Fails where there is no host to call.
+fn inside(call: &str) -> Result<()> {
+    if cfg!(target_family = "wasm") {
+        return Ok(());
+    }
+    let message = format!("`{call}` is only available in a component that dbos-host runs");
+    Err(Error::new(message).with_name(PHASE_ERROR).do_not_retry())
+}
+
+/// Writes a log line; without a host, to standard error.
+pub(crate) fn log(level: Level, message: &str) {
+    match inside("log.write") {
+        Ok(()) => log::write(level, message),
+        Err(_) => eprintln!("[{level:?}] {message}"),
+    }
+}
+
+/// Tells the host why the program is about to abort.
+pub(crate) fn panic(message: &str, location: Option<&str>) {
+    match inside("log.panic") {
+        Ok(()) => log::panic(message, location),
+        Err(_) => eprintln!("panicked at {}: {message}", location.unwrap_or("an unknown place")),
+    }
+}
+
+/// Fails where there is no host that could send a request.
+pub(crate) fn may_send_requests() -> Result<()> {
+    inside("http")
+}
+
+/// The error that the host hands over.
+///
+/// A function, because the bindings make the type a standard error, for which `From` exists already and would keep
+/// nothing but its text.
+fn from_failure(failure: types::Failure) -> Error {
+    let types::Failure { name, message, code, data, retryable } = failure;
+    Error::from_parts(name, message, code, data, retryable)
+}
+
+/// The error that is handed to the host.
+pub(crate) fn into_failure(error: &Error) -> types::Failure {
+    types::Failure {
+        name: error.name().to_owned(),
+        message: error.message().to_owned(),
+        code: error.code().map(str::to_owned),
+        data: error.data_text().map(str::to_owned),
+        retryable: error.is_retryable(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_failure, into_failure};
+    use crate::Error;
+
+    #[test]
+    fn an_error_crosses_to_the_host_and_back_unchanged() {
+        let data = "{\"b\":1, \"a\":123456789012345678901234567890}".to_owned();
+        let error = Error::from_parts("N".into(), "m".into(), Some("c".into()), Some(data.clone()), false);
+        let failure = into_failure(&error);
+        assert_eq!(failure.data.as_deref(), Some(data.as_str()));
+        let back = from_failure(failure);
+        assert_eq!((back.name(), back.message(), back.code(), back.is_retryable()), ("N", "m", Some("c"), false));
+        assert_eq!(back.data_text(), Some(data.as_str()));
+    }
+
+    #[test]
+    fn without_a_host_a_call_says_so() {
+        let error = super::query("SELECT 1", "[]").unwrap_err();
+        assert_eq!(error.message(), "`sql.query` is only available in a component that dbos-host runs");
+        assert_eq!(error.name(), super::PHASE_ERROR);
+    }
+}
