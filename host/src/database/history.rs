@@ -137,6 +137,6 @@ fn result(output: Option<String>, error: Option<String>, serialization: Option<&
             format!("the record is stored as `{}`, which this host cannot read", serialization.unwrap_or_default()),
         )),
         (Some(output), None) => RecordedResult::Output(output),
-        (None, None) => RecordedResult::Output("null".into()),
+        (None, None) => RecordedResult::Nothing,
     }
 }

@@ -163,7 +163,7 @@ async fn write(client: &Client, flight: &Flight<'_>) -> Result<u64, tokio_postgr
                 (output, Type::TEXT),
                 (&record.started_at.0, Type::INT8),
                 (&record.completed_at.0, Type::INT8),
-                (&record.digest.0.as_slice(), Type::BYTEA),
+                (&record.digest.as_ref().map(|digest| digest.0.as_slice()), Type::BYTEA),
                 (&start.map(|new| new.name.as_str()), Type::TEXT),
                 (&start.map(|new| new.executor.as_str()), Type::TEXT),
                 (&start.map(|new| new.incarnation().as_str()), Type::TEXT),

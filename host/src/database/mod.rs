@@ -76,7 +76,7 @@ pub use lease::{LeaseConnection, Renewal};
 pub use load::{Load, Loaded, Loader, LoaderClosed};
 pub use migration::{MigrationError, Readiness, Report as MigrationReport};
 pub use read::{ListFilter, Outcome, RunRow, StepRow};
-pub use record::NewRecord;
+pub use record::{Effect, NewRecord};
 pub use reset::{Belongings, ResetError};
 pub use resume::Resume;
 pub use retention::{Boundary, EndOrder, RemovedPage, Remover};

@@ -176,6 +176,7 @@ WITH new AS (
 ), digest AS (
     INSERT INTO dbos_host.operation_digest (workflow_uuid, function_id, digest)
       SELECT n.parent, n.step, n.digest FROM new n JOIN record ON record.workflow_uuid = n.parent
+       WHERE n.digest IS NOT NULL
       ON CONFLICT (workflow_uuid, function_id) DO UPDATE SET digest = EXCLUDED.digest
 ), created AS (
     INSERT INTO dbos.workflow_status
@@ -281,7 +282,7 @@ pub(super) async fn write_children(
         &column(parents, |parent| parent.step.get()),
         &column(parents, |parent| parent.started_at.0),
         &column(parents, |parent| parent.completed_at.0),
-        &column(parents, |parent| parent.digest.0.as_slice()),
+        &column(parents, |parent| parent.digest.as_ref().map(|digest| digest.0.as_slice())),
     ];
     for row in client.query(&statements.children, &columns.with(&records)).await? {
         let place = place(&row, 0);

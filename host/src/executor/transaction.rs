@@ -108,11 +108,12 @@ impl Executor {
             app: call.program.app.clone(),
             step: call.number,
             name: call.name.into(),
-            digest: call.digest,
+            digest: Some(call.digest),
             result: result.clone(),
             child: None,
             started_at,
             completed_at,
+            effect: None,
         };
         let (end, commit) = if read_only {
             // Nothing to commit with it: the record rides with the journal. The commit only asks whether what was read

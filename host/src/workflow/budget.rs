@@ -57,6 +57,7 @@ fn size(result: &RecordedResult) -> usize {
     match result {
         RecordedResult::Output(json) => json.len(),
         RecordedResult::Failed(failure) => failure.to_stored().len(),
+        RecordedResult::Nothing => 0,
     }
 }
 

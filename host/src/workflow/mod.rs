@@ -28,7 +28,7 @@ pub use code::Code;
 pub use digest::{ComponentDigest, OperationDigest};
 pub use excerpt::excerpt;
 pub use failure::Failure;
-pub use history::{Divergence, History, Operation, OperationKind, Record, RecordedResult};
+pub use history::{Divergence, History, Operation, OperationKind, Pair, Record, RecordedResult, SLEEP, Started};
 pub use id::{AppName, InvalidName, StepNumber, WorkflowId};
 pub use json::{JsonError, check_json};
 pub use manifest::{Isolation, Manifest, ManifestError, Parameter, RouteEntry, StepEntry, StepKind, WorkflowEntry};

@@ -144,11 +144,12 @@ mod tests {
             app: AppName::parse("shop").unwrap(),
             step: StepNumber::stored(1),
             name: "pay".into(),
-            digest: OperationDigest([0; 8]),
+            digest: Some(OperationDigest([0; 8])),
             result: RecordedResult::Output(result.into()),
             child: None,
             started_at: EpochMs(1),
             completed_at: EpochMs(2),
+            effect: None,
         }
     }
 

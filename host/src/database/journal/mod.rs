@@ -76,7 +76,7 @@ impl Entry {
     fn payload_bytes(&self) -> usize {
         match self {
             Self::Start(new) => new.input_bytes(),
-            Self::Record(new) => new.result.payload_bytes(),
+            Self::Record(new) => new.payload_bytes(),
             Self::Finish(new) => match &new.outcome {
                 FinalOutcome::Success(json) => json.len(),
                 FinalOutcome::Error(failure) | FinalOutcome::DeadLetter(failure) => failure.message.len(),

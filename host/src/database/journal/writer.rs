@@ -62,7 +62,7 @@ pub(super) struct Writer {
 pub(super) struct Session {
     pub(super) client: Client,
     starts: start::Statements,
-    progress: progress::Statements,
+    pub(super) progress: progress::Statements,
     /// When plans were last made, at the earliest.
     pub(super) planned_at: Instant,
 }
@@ -319,6 +319,9 @@ impl Session {
             self.client.batch_execute("DISCARD PLANS").await?;
             self.planned_at = Instant::now();
         }
+        if progress.has_effects() || first_progress.has_effects() {
+            self.progress.prepare_effects(&self.client).await?;
+        }
         let client = &self.client;
         let kinds = [starts.is_empty(), children.is_empty(), progress.is_empty(), first_progress.is_empty()];
         // A statement alone is a transaction by itself, and saves two messages.
@@ -365,6 +368,10 @@ struct Steps<'a> {
 impl Steps<'_> {
     fn is_empty(&self) -> bool {
         self.records.is_empty() && self.outcomes.is_empty()
+    }
+
+    fn has_effects(&self) -> bool {
+        self.records.iter().any(|new| new.effect.is_some())
     }
 
     async fn write(&self, client: &Client, statements: &progress::Statements, keys: Keys) -> Result<Progress, Error> {

@@ -1,5 +1,6 @@
 //! What a commit of many entries must keep of the promises of each, with a real Postgres.
 
+mod effects;
 mod order;
 
 use std::num::NonZeroU32;
@@ -10,6 +11,7 @@ use super::*;
 use crate::database::claim::Incarnation;
 use crate::database::lease::{LeaseConnection, Renewal};
 use crate::database::progress::Keys;
+use crate::database::record::Effect;
 use crate::database::test_server::TestServer;
 use crate::workflow::{
     AppName, Arguments, ComponentDigest, EpochMs, OperationDigest, RecordedResult, StepNumber, WorkflowId,
@@ -81,11 +83,12 @@ fn record(run: &NewRun, output: &str) -> NewRecord {
         app: run.app.clone(),
         step: StepNumber::stored(1),
         name: "pay".into(),
-        digest: OperationDigest([7; 8]),
+        digest: Some(OperationDigest([7; 8])),
         result: RecordedResult::Output(output.into()),
         child: None,
         started_at: EpochMs(1),
         completed_at: EpochMs(2),
+        effect: None,
     }
 }
 
@@ -289,8 +292,10 @@ async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
     let runs = place.started(&place.journal(), &ids(1)).await;
     place.execute("ALTER TABLE dbos.workflow_status SET (autovacuum_enabled = off); ANALYZE").await;
     let mut session = Session::open(&place.database).await.unwrap();
-    // Children; records with keys that are new or may be there or of runs that begin here, with outcomes and without.
-    assert_eq!(plans(&session).await.len(), 7);
+    // Children; records with keys that are new or may be there or of runs that begin here, with outcomes and without, with
+    // effects and without.
+    session.progress.prepare_effects(&session.client).await.unwrap();
+    assert_eq!(plans(&session).await.len(), 13);
     for plan in plans(&session).await {
         assert!(plan.contains("Seq Scan on workflow_status"), "one page is best read from end to end: {plan}");
     }

@@ -1,0 +1,232 @@
+//! The gate: the one way by which a workflow's calls become recorded operations.
+//!
+//! Each call takes the next number. If a record with that number exists, name, kind and arguments must match and the
+//! record is the answer; if not, the operation runs and its record goes to the journal. There is no recovery mode: a
+//! recovered run is the same code with a longer history.
+//!
+//! What must hold is "act, not see": the guest may compute with a result whose record is still on its way to disk, and so
+//! may the steps that it calls; but nothing leaves an instance, no line is printed and no outcome is written before the
+//! records behind it are durable. So the gate holds the run's open tickets. A transaction that may write, a child and the
+//! end of a sleep wait for them; a communicator begins, and its first request waits for them ([`Behind`]). Each entry goes
+//! to the journal behind the one that it was made from, so that none is written without it.
+//!
+//! What each kind of call does between its number and its record is in a file of its own.
+
+mod children;
+mod sleep;
+mod step;
+
+pub(super) use children::no_such_workflow;
+
+use std::sync::Arc;
+
+use super::ahead::Ahead;
+use super::interrupt::Interrupt;
+use super::log::GuestLog;
+use super::open::Open;
+use super::services::{Program, Services};
+use super::unsettled::Unsettled;
+use super::withheld::Withheld;
+use crate::database::{Claim, Entry, NewRecord};
+use crate::failpoint;
+use crate::workflow::{
+    Budget, Failure, History, Operation, OperationDigest, Record, RecordedResult, StepNumber, TraceContext, WorkflowId,
+    WorkflowTime,
+};
+
+/// The longest arguments or result, in bytes of JSON text. Larger data belongs into the app's own tables; a history of
+/// such records would not fit into memory at a replay.
+pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
+
+/// What the guest is told, or why it is told nothing.
+pub type Answer<T> = Result<Result<T, Failure>, Interrupt>;
+
+/// The gate of one run (lifetime: one instance).
+pub struct Gate {
+    services: Arc<dyn Services>,
+    program: Program,
+    claim: Claim,
+    history: History,
+    budget: Budget,
+    time: WorkflowTime,
+    log: GuestLog,
+    trace: Option<TraceContext>,
+    open: Open,
+    /// The run's start, if it is not written yet.
+    start: Option<Arc<Withheld>>,
+    /// A transaction whose result the guest has seen, and which is not committed yet.
+    ahead: Option<Ahead>,
+    /// The first step was a transaction that may write.
+    began_with_transaction: bool,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("claim", &self.claim)
+            .field("next", &self.history.next_step())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// A gate with the guest before its first call.
+    #[must_use]
+    pub fn new(
+        services: Arc<dyn Services>,
+        program: Program,
+        claim: Claim,
+        (history, budget): (History, Budget),
+        time: WorkflowTime,
+        log: GuestLog,
+        (trace, start): (Option<TraceContext>, Option<Arc<Withheld>>),
+    ) -> Self {
+        log.replaying(history.is_replaying());
+        if start.is_some() {
+            log.hold();
+        }
+        Self {
+            services,
+            program,
+            claim,
+            history,
+            budget,
+            time,
+            log,
+            trace,
+            open: Open::default(),
+            start,
+            ahead: None,
+            began_with_transaction: false,
+        }
+    }
+
+    /// The run.
+    #[must_use]
+    pub fn run(&self) -> &WorkflowId {
+        self.claim.run()
+    }
+
+    /// How many records the run has, those of this instance included.
+    #[must_use]
+    pub fn steps_taken(&self) -> i32 {
+        self.history.next_step().get() - 1
+    }
+
+    /// The guest has returned, and no record was left unasked for. What is open still must be settled with the outcome:
+    /// the last record and the outcome share a commit.
+    ///
+    /// # Errors
+    /// When the instance must be given up after all.
+    pub fn finish(&mut self) -> Result<Unsettled, Interrupt> {
+        self.history.finish()?;
+        Ok(self.unsettled())
+    }
+
+    /// True if this instance has run one transaction that may write, and the run has no other step.
+    #[must_use]
+    pub fn is_one_transaction(&self) -> bool {
+        self.began_with_transaction && self.steps_taken() == 1
+    }
+
+    fn unsettled(&mut self) -> Unsettled {
+        Unsettled {
+            start: self.start.take(),
+            records: self.open.take(),
+            ahead: self.ahead.take(),
+            log: Some(self.log.clone()),
+        }
+    }
+
+    /// Takes the next number for `operation`.
+    fn take(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
+        let (number, found) = self.history_only(operation)?;
+        if let Some(record) = &found {
+            self.time.deliver(record.completed_at);
+        }
+        Ok((number, found))
+    }
+
+    /// Waits until every record that the guest has seen is durable.
+    ///
+    /// # Errors
+    /// When the instance must be given up.
+    pub async fn settle(&mut self) -> Result<(), Interrupt> {
+        self.unsettled().settle().await
+    }
+
+    /// Everything that must be true before an effect begins.
+    async fn before_effect(&mut self) -> Result<(), Interrupt> {
+        self.settle().await?;
+        self.may_act().await
+    }
+
+    /// The same for what does nothing by itself that anybody could see: it begins while records are on their way to disk, and
+    /// what it comes to is written behind them.
+    async fn before_step(&mut self) -> Result<(), Interrupt> {
+        let waits_for_order = self.ahead.is_some() || self.start.as_ref().is_some_and(|start| start.ticket().is_none());
+        let is_durable = self.open.forget_written() && self.start.as_ref().is_none_or(|start| start.is_written());
+        // When everything is durable by now, this waits for nothing and prints what was said.
+        if waits_for_order || is_durable || self.open.is_full() {
+            self.settle().await?;
+        }
+        self.may_act().await
+    }
+
+    async fn may_act(&self) -> Result<(), Interrupt> {
+        self.services.may_act(&self.claim).await?;
+        failpoint::hit("gate.before_effect").await;
+        Ok(())
+    }
+
+    /// Sends a record on its way; it is settled before anything leaves the instance.
+    async fn record(&mut self, record: NewRecord) -> Result<(), Interrupt> {
+        self.budget.recorded(&record.result);
+        let bytes = record.payload_bytes();
+        let entry = Entry::Record(Box::new(record));
+        let last = self.open.last().or_else(|| self.start.as_ref()?.ticket());
+        let ticket = self.services.journal().append_behind(entry, last).await;
+        self.open.push(ticket.map_err(|_| Interrupt::ShuttingDown)?, bytes);
+        self.log.hold();
+        Ok(())
+    }
+
+    fn new_record(
+        &self,
+        number: StepNumber,
+        (name, digest): (&str, OperationDigest),
+        result: RecordedResult,
+    ) -> NewRecord {
+        let now = self.services.clock().now();
+        NewRecord {
+            claim: self.claim.clone(),
+            app: self.program.app.clone(),
+            step: number,
+            name: name.into(),
+            digest: Some(digest),
+            result,
+            child: None,
+            started_at: now,
+            completed_at: now,
+            effect: None,
+        }
+    }
+
+    /// As [`Self::take`], for an operation whose record is not yet its result: nothing is delivered.
+    fn history_only(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
+        let (number, found) = self.history.take(operation)?;
+        if found.is_none() {
+            self.budget.check(number).map_err(Interrupt::Exhausted)?;
+        }
+        self.log.replaying(self.history.is_replaying());
+        Ok((number, found))
+    }
+}
+
+fn answer(result: RecordedResult) -> Result<String, Failure> {
+    match result {
+        RecordedResult::Output(json) => Ok(json),
+        RecordedResult::Failed(failure) => Err(failure),
+        RecordedResult::Nothing => Ok("null".into()),
+    }
+}

@@ -1,0 +1,50 @@
+//! Sleeps: the wake time is the record, and the wait comes after it.
+//!
+//! A crash must not start a wait anew, so the record is durable before the wait begins. Its result is not the record but
+//! the end of the wait.
+
+use serde_json::json;
+
+use super::{Answer, Gate};
+use crate::calls::interrupt::WaitFor;
+use crate::calls::listening::Listening;
+use crate::failpoint;
+use crate::workflow::{Code, EpochMs, Failure, Operation, OperationDigest, OperationKind, RecordedResult, SLEEP};
+
+/// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
+const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
+
+impl Gate {
+    /// A durable sleep. When it returns, the clock has passed the recorded wake time.
+    ///
+    /// # Errors
+    /// When the instance is given up, as it is in a long sleep.
+    pub async fn sleep(&mut self, milliseconds: u64) -> Answer<()> {
+        if milliseconds > MAX_SLEEP_MS {
+            let text = format!("a sleep of {milliseconds} ms is longer than the limit of {MAX_SLEEP_MS} ms");
+            return Ok(Err(Failure::new("Error", Code("sleep_too_long"), text)));
+        }
+        let arguments = json!({ "milliseconds": milliseconds });
+        let operation = Operation { kind: OperationKind::Sleep, name: SLEEP.into(), arguments };
+        let (number, found) = self.history_only(&operation)?;
+        let wake = match found {
+            Some(record) => record.wake_time(),
+            None => {
+                self.before_step().await?;
+                let now = self.services.clock().now();
+                let wake = EpochMs(now.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)));
+                let output = RecordedResult::Output(wake.to_seconds_json());
+                let mut record = self.new_record(number, (&operation.name, OperationDigest::of(&operation)), output);
+                record.completed_at = wake;
+                self.record(record).await?;
+                // The wake time must be durable before the wait begins: a crash must not start the wait anew.
+                self.settle().await?;
+                wake
+            }
+        };
+        self.services.wait(WaitFor::until(wake), &Listening::to_nothing()).await?;
+        self.time.deliver(wake);
+        failpoint::hit("gate.before_answer").await;
+        Ok(Ok(()))
+    }
+}
