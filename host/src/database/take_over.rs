@@ -244,7 +244,8 @@ mod tests {
         let (app, version) = (AppName::parse("shop").unwrap(), ComponentDigest::of(b""));
         let arguments = Arguments::from_json(serde_json::json!({})).unwrap();
         let new = NewRun::new(id.clone(), incarnation, "e", (&app, &version), ("buy", arguments, EpochMs(1)));
-        let ticket = Journal::open(database, NonZeroU32::MIN).append(Entry::Start(Box::new(new))).await.unwrap();
+        let journal = Journal::open(database, NonZeroU32::MIN, &tokio::sync::mpsc::channel(1).0);
+        let ticket = journal.append(Entry::Start(Box::new(new))).await.unwrap();
         assert_eq!(ticket.durable().await.unwrap(), Landed::Written);
         let records = format!(
             "INSERT INTO dbos.operation_outputs

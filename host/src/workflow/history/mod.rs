@@ -5,8 +5,6 @@
 //! must not know where records come from, nor what is done with an answer.
 
 mod take;
-#[cfg(test)]
-mod tests;
 
 pub use take::{History, Pair, Started};
 
@@ -133,3 +131,6 @@ impl Divergence {
         Failure::new("Divergence", Code("divergence"), self.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;
