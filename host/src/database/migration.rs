@@ -51,6 +51,7 @@ const HOST_MIGRATIONS: &[&str] = &[
     include_str!("schema/dbos_host_003.sql"),
     include_str!("schema/dbos_host_004.sql"),
     include_str!("schema/dbos_host_005.sql"),
+    include_str!("schema/dbos_host_006.sql"),
 ];
 
 /// What `migrate` did.

@@ -319,6 +319,11 @@ impl Session {
             self.client.batch_execute("DISCARD PLANS").await?;
             self.planned_at = Instant::now();
         }
+        if let ([Pending { entry: Entry::Record(new), .. }], Keys::New) = (together, keys)
+            && new.effect.is_none()
+        {
+            return Ok(vec![progress::write_lone(&self.client, self.progress.lone(), new).await?]);
+        }
         if progress.has_effects() || first_progress.has_effects() {
             self.progress.prepare_effects(&self.client).await?;
         }

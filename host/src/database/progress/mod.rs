@@ -5,12 +5,14 @@
 //! record has an effect on in the system database (`effects`).
 
 mod effects;
+mod lone;
 mod statements;
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
 use self::effects::Effects;
+pub(super) use self::lone::write as write_lone;
 pub(super) use self::statements::{Keys, Prepared, Statements, prepare};
 
 use super::finish::{FinalOutcome, Finish};

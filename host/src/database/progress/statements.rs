@@ -6,6 +6,7 @@
 use tokio_postgres::{Client, Error, Statement};
 
 use super::effects::EFFECTS;
+use super::lone;
 
 // Lock and comparison in the statement that writes. Under READ COMMITTED a waiting lock re-reads the row, so a claim
 // that another host took in the meantime is seen, and nothing is written. Rows are locked in key order, so that two
@@ -108,6 +109,7 @@ pub(in crate::database) struct Statements {
     new: Prepared,
     maybe_there: Prepared,
     begun: Prepared,
+    lone: Statement,
 }
 
 /// What this transaction has inserted.
@@ -166,6 +168,7 @@ pub(in crate::database) async fn prepare(client: &Client) -> Result<Statements, 
         new: Prepared::new(client, Keys::New, "").await?,
         maybe_there: Prepared::new(client, Keys::MaybeThere, "").await?,
         begun: Prepared::new(client, Keys::New, BEGUN_HERE).await?,
+        lone: lone::prepare(client).await?,
     })
 }
 
@@ -185,6 +188,11 @@ impl Statements {
             Keys::New => &self.new,
             Keys::MaybeThere => &self.maybe_there,
         }
+    }
+
+    /// For a record that has a commit for itself.
+    pub(in crate::database) fn lone(&self) -> &Statement {
+        &self.lone
     }
 
     /// For runs that the same transaction has begun, before. A run under one of their ids that was there is not looked at,
