@@ -26,8 +26,8 @@
 //!   which runs the body in another instance of the component. Steps and workflows share no memory: a `static` that one
 //!   sets, the other does not see.
 //! * **A workflow must not reach around its steps.** It has no network, no SQL, no environment and no files; its clock
-//!   and its random numbers are the same in every replay. A call in the wrong place is an error that names the call and
-//!   the place where it belongs.
+//!   and its random numbers ([`now`], [`random`], [`uuid`], or those of any crate) are the same in every replay. A call in
+//!   the wrong place is an error that names the call and the place where it belongs.
 //! * **Arguments and results are JSON**, by parameter name: types need `Serialize`, `Deserialize` and `JsonSchema`. The
 //!   derives of the latter want the crates `serde` and `schemars` among the program's own dependencies.
 //! * **Errors cross as data.** A step that fails returns an [`Error`] with the name, message, code and data of the
@@ -45,6 +45,7 @@ mod arguments;
 #[expect(missing_docs, reason = "the bindings are generated and private")]
 mod bindings;
 mod call;
+mod chance;
 pub mod env;
 mod error;
 mod export;
@@ -66,9 +67,10 @@ pub use serde;
 pub use serde_json;
 
 pub use crate::{
+    chance::{Random, now, random, uuid},
     error::{Context, Error, Result},
     handle::{Handle, StartOptions, workflow_id},
-    sleep::sleep,
+    sleep::{sleep, sleep_until},
     web::{Html, IntoResponse, Json, Request, Response},
 };
 

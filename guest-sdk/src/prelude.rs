@@ -8,5 +8,6 @@ pub use serde_json::json;
 
 pub use crate::{
     Context, Error, Handle, Html, Json, Request, Response, Result, StartOptions, bail, communicator, delete, ensure,
-    env, get, http, log, params, patch, post, put, sleep, sql, transaction, workflow, workflow_id,
+    env, get, http, log, now, params, patch, post, put, random, sleep, sleep_until, sql, transaction, uuid, workflow,
+    workflow_id,
 };

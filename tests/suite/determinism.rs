@@ -56,7 +56,7 @@ async fn time_stands_between_results_and_moves_on_across_a_sleep() {
     let [first, second, third] = seen(&database, "a").await;
     let created = database.count("SELECT created_at FROM dbos.workflow_status", &[]).await;
     assert_eq!(i64::try_from(number(&first, "now")).unwrap(), created, "workflow time begins with the run");
-    assert_eq!(number(&first, "elapsed"), 0);
+    assert_eq!((number(&first, "elapsed"), number(&first, "short")), (0, number(&first, "now")));
     assert!(number(&second, "now") >= number(&first, "now") + HOUR, "{first} {second}");
     assert!(number(&second, "elapsed") >= HOUR, "the monotonic clock moves as well: {second}");
     assert!(number(&third, "now") >= number(&second, "now"), "{second} {third}");
@@ -88,10 +88,60 @@ async fn randomness_differs_within_a_run_between_runs_and_between_databases() {
     for seen in [seen(&database, "a").await, seen(&database, "b").await, seen(&elsewhere, "a").await] {
         all.extend(seen);
     }
-    for what in ["random", "hash", "order"] {
+    for what in ["random", "hash", "order", "number", "uuid"] {
         let mut drawn: Vec<String> = all.iter().map(|seen| seen[what].to_string()).collect();
         drawn.sort_unstable();
         drawn.dedup();
         assert_eq!(drawn.len(), 9, "`{what}` came twice");
     }
+}
+
+#[tokio::test]
+async fn asking_for_time_and_chance_costs_no_write() {
+    let (database, builder) = prepared().await;
+    let host = builder.patient().start().await;
+    // The first run of a workflow teaches the host that it is one transaction.
+    for (run, times) in [("first", 0), ("never", 0), ("often", 1000)] {
+        let reply = host.run_workflow("ask", run, &json!({ "times": times })).await.unwrap();
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let commits = "SELECT count(DISTINCT x) FROM (
+        SELECT xmin::text AS x FROM dbos.workflow_status WHERE workflow_uuid = $1
+        UNION ALL SELECT xmin::text FROM dbos.workflow_input WHERE workflow_uuid = $1
+        UNION ALL SELECT xmin::text FROM dbos.operation_outputs WHERE workflow_uuid = $1
+        UNION ALL SELECT xmin::text FROM dbos_host.operation_digest WHERE workflow_uuid = $1
+        UNION ALL SELECT xmin::text FROM dbos.workflow_output WHERE workflow_uuid = $1) AS written";
+    for run in ["never", "often"] {
+        assert_eq!((database.steps(run).await.len(), database.count(commits, &[&run]).await), (1, 1), "{run}");
+    }
+    assert_eq!(database.output("never").await, json!(""));
+    assert_ne!(database.output("often").await, json!(""));
+}
+
+#[tokio::test]
+async fn a_sleep_until_a_time_ends_at_that_time() {
+    let (database, builder) = prepared().await;
+    let host = builder.start().await;
+    let now = u64::try_from(database.count("SELECT (extract(epoch FROM now()) * 1000)::bigint", &[]).await).unwrap();
+    let later = now + 2 * HOUR;
+    for (run, time) in [("later", later), ("over", 1_000)] {
+        let reply = host.run_workflow("wake_at", run, &json!({ "time": time })).await.unwrap();
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    assert_eq!(database.output("later").await, json!(later), "workflow time is the time of waking");
+    let over = database.output("over").await.as_u64().expect("a time");
+    let created = database.count("SELECT created_at FROM dbos.workflow_status WHERE workflow_uuid = 'over'", &[]).await;
+    assert_eq!(i64::try_from(over).unwrap(), created, "it never goes back");
+    let records = database
+        .query("SELECT workflow_uuid, output, completed_at_epoch_ms FROM dbos.operation_outputs ORDER BY 1", &[])
+        .await;
+    let record = |n: usize| (records[n].get::<_, String>(1), records[n].get::<_, i64>(2));
+    let seconds = format!("{}.{:03}", later / 1000, later % 1000);
+    assert_eq!(record(0), (seconds, i64::try_from(later).unwrap()));
+    assert_eq!(record(1).0, "1.000");
+    assert!(record(1).1 >= created, "it was over when it was called: {}", record(1).1);
+
+    let reply = host.run_workflow("wake_at", "never", &json!({ "time": later + 101 * 366 * 24 * HOUR })).await.unwrap();
+    assert_eq!(reply.json()["error"]["code"], "sleep_too_long", "{reply:?}");
+    assert!(database.steps("never").await.is_empty(), "what is refused is not recorded");
 }

@@ -74,10 +74,12 @@ async fn steps_and_workflows_belong_to_workflows_and_handlers() {
 #[tokio::test]
 async fn durable_sleeps_belong_to_workflows() {
     let host = started().await;
-    for phase in ["transaction", "communicator", "handler"] {
-        refused(&host, phase, ("sleep", "sleep.sleep"), "a workflow").await;
+    for (call, name) in [("sleep", "sleep.sleep"), ("sleep until", "sleep.sleep-until")] {
+        for phase in ["transaction", "communicator", "handler"] {
+            refused(&host, phase, (call, name), "a workflow").await;
+        }
+        assert_eq!(told(&host, "workflow", call).await, "ok: slept");
     }
-    assert_eq!(told(&host, "workflow", "sleep").await, "ok: slept");
 }
 
 #[tokio::test]

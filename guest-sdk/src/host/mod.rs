@@ -8,6 +8,9 @@ mod sql;
 mod steps;
 mod workflow;
 
+#[cfg(not(target_family = "wasm"))]
+use std::hash::{BuildHasher, RandomState};
+
 use crate::{
     Error, Result,
     bindings::dbos::host::{log, types},
@@ -15,7 +18,7 @@ use crate::{
 
 pub use crate::bindings::dbos::host::log::Level;
 pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, rollback_to, savepoint};
-pub(crate) use steps::{call_communicator, call_transaction, sleep};
+pub(crate) use steps::{call_communicator, call_transaction, sleep, sleep_until};
 pub(crate) use workflow::{idempotency_key, outcome, start_workflow, workflow_id};
 
 /// The name of errors about a call that is not available where it was made.
@@ -43,6 +46,18 @@ pub(crate) fn panic(message: &str, location: Option<&str>) {
     match inside("log.panic") {
         Ok(()) => log::panic(message, location),
         Err(_) => eprintln!("panicked at {}: {message}", location.unwrap_or("an unknown place")),
+    }
+}
+
+/// Random bytes. A program that is built for the machine it is written on has no host to draw them: there they come from
+/// the keys that its standard library draws for hash maps, which is chance enough for tests.
+pub(crate) fn random_bytes(into: &mut [u8]) {
+    #[cfg(target_family = "wasm")]
+    into.copy_from_slice(&wasip2::random::random::get_random_bytes(into.len() as u64));
+    #[cfg(not(target_family = "wasm"))]
+    for piece in into.chunks_mut(8) {
+        let hash = BuildHasher::hash_one(&RandomState::new(), ());
+        piece.copy_from_slice(&hash.to_le_bytes()[..piece.len()]);
     }
 }
 

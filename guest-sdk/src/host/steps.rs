@@ -20,3 +20,8 @@ pub(crate) fn sleep(milliseconds: u64) -> Result<()> {
     inside("sleep.sleep")?;
     sleep::sleep(milliseconds).map_err(from_failure)
 }
+
+pub(crate) fn sleep_until(epoch_milliseconds: u64) -> Result<()> {
+    inside("sleep.sleep-until")?;
+    sleep::sleep_until(epoch_milliseconds).map_err(from_failure)
+}

@@ -19,6 +19,9 @@ fn note(seen: &str) -> String {
 
 /// What there is to see now.
 fn look(since: Instant) -> Result<String> {
+    // `short`, `number` and `uuid` are what the SDK offers for the same.
+    let short = now().duration_since(UNIX_EPOCH)?.as_millis();
+    let (number, uuid) = (random::<u64>(), uuid());
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let elapsed = since.elapsed().as_millis();
     let mut random = [0; 16];
@@ -31,7 +34,7 @@ fn look(since: Instant) -> Result<String> {
     let float = (black_box(1e10_f64).sin().to_bits(), black_box(0.1_f64 + 0.2).to_bits());
     Ok(json!({
         "now": now, "elapsed": elapsed, "random": random, "order": order, "hash": hash, "nan": nan, "root": root,
-        "float": float,
+        "float": float, "short": short, "number": number, "uuid": uuid,
     })
     .to_string())
 }
@@ -48,4 +51,21 @@ fn look_around() -> Result<Vec<String>> {
     let third = look(since)?;
     note(&third)?;
     Ok(vec![first, second, third])
+}
+
+/// Asks for the time and for chance so many times, and takes one step with what came last.
+#[workflow]
+fn ask(times: u32) -> Result<String> {
+    let mut seen = String::new();
+    for _ in 0..times {
+        seen = format!("{:?} {} {}", now(), random::<u64>(), uuid());
+    }
+    note(&seen)
+}
+
+/// Sleeps until this time and tells what time it is then, both in milliseconds since 1970.
+#[workflow]
+fn wake_at(time: u64) -> Result<u64> {
+    sleep_until(UNIX_EPOCH + Duration::from_millis(time))?;
+    Ok(u64::try_from(now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }

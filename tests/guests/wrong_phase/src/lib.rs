@@ -14,6 +14,7 @@ fn attempt(call: &str) -> Result<String> {
         "transaction" => empty_transaction(),
         "communicator" => empty_communicator(),
         "sleep" => sleep(Duration::from_millis(1)).map(|()| "slept".to_owned()),
+        "sleep until" => sleep_until(now()).map(|()| "slept".to_owned()),
         "start" => empty_workflow::start().map(|_| "started".to_owned()),
         "outcome" => Handle::<String>::of("nobody").join(),
         "id" => workflow_id(),
