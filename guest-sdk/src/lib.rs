@@ -55,6 +55,7 @@ pub mod http;
 pub mod log;
 mod manifest;
 mod panic;
+mod patches;
 pub mod prelude;
 mod registry;
 mod sleep;
@@ -70,6 +71,7 @@ pub use crate::{
     chance::{Random, now, random, uuid},
     error::{Context, Error, Result},
     handle::{Handle, StartOptions, workflow_id},
+    patches::{deprecate_patch, patch},
     sleep::{sleep, sleep_until},
     web::{Html, IntoResponse, Json, Request, Response},
 };

@@ -30,7 +30,7 @@ async fn a_loop_over_refused_calls_uses_up_its_processor_time() {
         assert_eq!((reply.status, &reply.json()["code"]), (500, &json!("handler_failed")), "{call}: {reply:?}");
         assert!(reply.body.contains(limit), "{call}: {reply:?}");
     }
-    for call in ["sql", "unknown id", "too large"] {
+    for call in ["sql", "unknown id", "too large", "patch"] {
         let reply = host.run_workflow("insist_in_workflow", call, &json!({ "call": call })).await.unwrap();
         assert_eq!(reply.json()["workflowStatus"], "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "{call}: {reply:?}");
         assert!(host.log().contains(&format!("an attempt failed: {limit}")), "{call}");

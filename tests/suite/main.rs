@@ -36,6 +36,7 @@ mod numbers;
 mod one_commit;
 mod outbound;
 mod parking;
+mod patches;
 mod phases;
 mod poolers;
 mod postgres_restarts;

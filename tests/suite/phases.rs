@@ -72,13 +72,19 @@ async fn steps_and_workflows_belong_to_workflows_and_handlers() {
 }
 
 #[tokio::test]
-async fn durable_sleeps_belong_to_workflows() {
+async fn durable_sleeps_and_patches_belong_to_workflows() {
     let host = started().await;
-    for (call, name) in [("sleep", "sleep.sleep"), ("sleep until", "sleep.sleep-until")] {
+    let calls = [
+        ("sleep", "sleep.sleep", "slept"),
+        ("sleep until", "sleep.sleep-until", "slept"),
+        ("patch", "workflow.patch", "true"),
+        ("deprecate", "workflow.deprecate-patch", "passed"),
+    ];
+    for (call, name, value) in calls {
         for phase in ["transaction", "communicator", "handler"] {
             refused(&host, phase, (call, name), "a workflow").await;
         }
-        assert_eq!(told(&host, "workflow", call).await, "ok: slept");
+        assert_eq!(told(&host, "workflow", call).await, format!("ok: {value}"));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 pub use crate::bindings::dbos::host::log::Level;
 pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, rollback_to, savepoint};
 pub(crate) use steps::{call_communicator, call_transaction, sleep, sleep_until};
-pub(crate) use workflow::{idempotency_key, outcome, start_workflow, workflow_id};
+pub(crate) use workflow::{deprecate_patch, idempotency_key, outcome, patch, start_workflow, workflow_id};
 
 /// The name of errors about a call that is not available where it was made.
 pub(crate) const PHASE_ERROR: &str = "PhaseError";

@@ -18,6 +18,16 @@ pub(crate) fn outcome(id: &str) -> Result<String> {
     workflow::outcome(id).map_err(from_failure)
 }
 
+pub(crate) fn patch(name: &str) -> Result<bool> {
+    inside("workflow.patch")?;
+    workflow::patch(name).map_err(from_failure)
+}
+
+pub(crate) fn deprecate_patch(name: &str) -> Result<()> {
+    inside("workflow.deprecate-patch")?;
+    workflow::deprecate_patch(name).map_err(from_failure)
+}
+
 pub(crate) fn idempotency_key() -> Result<String> {
     inside("workflow.idempotency-key")?;
     workflow::idempotency_key().map_err(from_failure)

@@ -4,7 +4,7 @@ use super::arguments::check_workflow;
 use super::bindings::imports::{types, workflow};
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
-use crate::workflow::{Code, Failure, WorkflowId};
+use crate::workflow::{Code, Failure, Patch, WorkflowId};
 
 impl types::Host for Guest {}
 
@@ -36,6 +36,23 @@ impl workflow::Host for Guest {
             _ => Err(Failure::wrong_phase("workflow.outcome", "a workflow or a handler")),
         };
         self.answered(answer)
+    }
+
+    async fn patch(&mut self, name: String) -> wasmtime::Result<Result<bool, types::Failure>> {
+        // To ask does nothing, and can be done without end: the guest's time goes on.
+        let answer = match self.act().await {
+            Phase::Workflow(gate) => unwind(gate.patch(Patch::Introduced, &name).await)?,
+            _ => Err(Failure::wrong_phase("workflow.patch", "a workflow")),
+        };
+        Ok(answer.map_err(types::Failure::from))
+    }
+
+    async fn deprecate_patch(&mut self, name: String) -> wasmtime::Result<Result<(), types::Failure>> {
+        let answer = match self.act().await {
+            Phase::Workflow(gate) => unwind(gate.patch(Patch::Deprecated, &name).await)?,
+            _ => Err(Failure::wrong_phase("workflow.deprecate-patch", "a workflow")),
+        };
+        Ok(answer.map(|_is_marked| ()).map_err(types::Failure::from))
     }
 
     async fn idempotency_key(&mut self) -> wasmtime::Result<Result<String, types::Failure>> {

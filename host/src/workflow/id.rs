@@ -164,6 +164,20 @@ pub fn check_name(what: &'static str, text: &str) -> Result<(), InvalidName> {
     Err(InvalidName { what, shown: text.escape_debug().take(80).collect(), reason })
 }
 
+/// Checks a name that people choose freely, as that of a patch: 1 to 255 bytes without control characters.
+pub(super) fn check_text(what: &'static str, text: &str) -> Result<(), InvalidName> {
+    let reason = if text.is_empty() {
+        "it is empty"
+    } else if text.len() > MAX_NAME_BYTES {
+        "it is longer than 255 bytes"
+    } else if text.chars().any(char::is_control) {
+        "it has control characters"
+    } else {
+        return Ok(());
+    };
+    Err(InvalidName { what, shown: text.escape_debug().take(80).collect(), reason })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

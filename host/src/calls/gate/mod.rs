@@ -13,6 +13,7 @@
 //! What each kind of call does between its number and its record is in a file of its own.
 
 mod children;
+mod patch;
 mod sleep;
 mod step;
 

@@ -6,7 +6,7 @@
 
 mod take;
 
-pub use take::{History, Pair, Started};
+pub use take::{History, Next, Pair, Started};
 
 use serde_json::Value;
 
@@ -29,6 +29,8 @@ pub enum OperationKind {
     Start,
     /// Waits for another run's outcome.
     Outcome,
+    /// Marks that the run takes the way of changed code.
+    Patch,
 }
 
 impl OperationKind {
@@ -41,6 +43,7 @@ impl OperationKind {
             Self::Sleep => "sleep",
             Self::Start => "start",
             Self::Outcome => "outcome",
+            Self::Patch => "patch",
         }
     }
 }

@@ -45,6 +45,17 @@ pub enum Started {
     New,
 }
 
+/// What stands in the place of the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// The record of this name.
+    Recorded(&'a str),
+    /// A gap: what was called here has no record, and later calls have.
+    Gap,
+    /// Nothing, and nothing behind it.
+    Nothing,
+}
+
 /// The records of one run (lifetime: one instance), and how far the guest has come in them.
 #[derive(Debug)]
 pub struct History {
@@ -73,6 +84,16 @@ impl History {
     #[must_use]
     pub fn is_replaying(&self) -> bool {
         !self.left.is_empty()
+    }
+
+    /// Looks at the place of the next call and takes nothing.
+    #[must_use]
+    pub fn peek(&self) -> Next<'_> {
+        match self.left.front() {
+            None => Next::Nothing,
+            Some(record) if record.step == self.next => Next::Recorded(&record.name),
+            Some(_) => Next::Gap,
+        }
     }
 
     /// Takes the next number for a step whose arguments came as this text, if they are recorded as exactly this text. A

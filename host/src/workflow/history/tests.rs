@@ -91,6 +91,19 @@ fn a_gap_and_a_record_that_nobody_asked_for_are_divergences() {
     assert!(left.finish().unwrap_err().to_string().contains("has returned already"));
 }
 
+#[test]
+fn a_look_at_the_next_place_takes_nothing() {
+    let step = call("charge", json!({}));
+    let mut history = History::new([record(1, &step), record(3, &step)]);
+    assert_eq!((history.peek(), history.next_step().get()), (Next::Recorded("charge"), 1));
+    history.take(&step).unwrap();
+    assert_eq!((history.peek(), history.next_step().get()), (Next::Gap, 2));
+    history.take_started(&step).unwrap();
+    assert_eq!(history.peek(), Next::Recorded("charge"));
+    history.take(&step).unwrap();
+    assert_eq!((history.peek(), history.next_step().get()), (Next::Nothing, 4));
+}
+
 /// A wait with a deadline.
 fn receive() -> Operation {
     Operation { kind: OperationKind::Outcome, name: "DBOS.recv".into(), arguments: json!({ "topic": "go" }) }

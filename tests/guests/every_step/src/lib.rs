@@ -108,6 +108,9 @@ fn every_step(run: &str) -> Result<Vec<String>> {
     told.push(write_with_savepoint(run, "savepoint")?.to_string());
     told.push(count(run)?.to_string());
     sleep(Duration::from_millis(1))?;
+    if patch("tell of the patch")? {
+        told.push(tell(run, "patched")?);
+    }
     sleep_until(now() + Duration::from_secs(3600))?;
     told.push(tell(run, "last")?);
     Ok(told)

@@ -162,6 +162,8 @@ fn insist(call: &str) -> Result<String> {
             "sql" => sql::execute("SELECT 1", params![]).is_err(),
             "unknown id" => Handle::<String>::of("").join().is_err(),
             "too large" => takes("x".repeat(PAYLOAD)).is_err(),
+            // Is not refused, and does nothing either.
+            "patch" => deprecate_patch("never introduced").is_ok(),
             _ => bail!("there is no `{call}`"),
         };
         if !refused {

@@ -15,6 +15,8 @@ fn attempt(call: &str) -> Result<String> {
         "communicator" => empty_communicator(),
         "sleep" => sleep(Duration::from_millis(1)).map(|()| "slept".to_owned()),
         "sleep until" => sleep_until(now()).map(|()| "slept".to_owned()),
+        "patch" => patch("a patch").map(|applies| applies.to_string()),
+        "deprecate" => deprecate_patch("a patch").map(|()| "passed".to_owned()),
         "start" => empty_workflow::start().map(|_| "started".to_owned()),
         "outcome" => Handle::<String>::of("nobody").join(),
         "id" => workflow_id(),
