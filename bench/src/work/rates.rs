@@ -47,7 +47,7 @@ pub(super) async fn measure(
     if options.wants(Topic::Start) {
         let name = "start: `run` to the first answer, artefact cached, database there";
         let time = started.as_secs_f64() * 1e3;
-        table.add(Figure::new(name, time, "ms").over("restart").bar(Bar::FigureAtMost(150.0)));
+        table.add(Figure::new(name, time, "ms").over("restart").bar(Bar::FigureAtMost(120.0)));
     }
     let mut rates = Rates { serving: &serving, limits, table };
     if options.wants(Topic::W1) {
@@ -62,10 +62,10 @@ pub(super) async fn measure(
     }
     if options.wants(Topic::Latency) {
         let name = "latency: one recorded step that sends nothing, one in flight";
-        let one = rates.latency(name, (W1, W10), "HTTP, a ninth of W10 less W1").await?;
+        let one = rates.latency(name, (W1, W10), "HTTP, a ninth of W10 less W1", Bar::AtMost(0.5)).await?;
         rates.table.add(Figure::new("latency: W1 with its start, one in flight: p50", one, "ms").over(HTTP));
         let name = "latency: one operation that waits for its record (a sleep of 0 ms), one in flight";
-        rates.latency(name, (N1, N10), "HTTP, a ninth of ten sleeps less one").await?;
+        rates.latency(name, (N1, N10), "HTTP, a ninth of ten sleeps less one", Bar::AtMost(1.6)).await?;
         rates.limits.measure(Limit::Batched, rates.table).await?;
     }
     if options.wants(Topic::Hello) {
@@ -130,6 +130,7 @@ impl Rates<'_> {
         name: &'static str,
         (one, ten): (Workload, Workload),
         over: &'static str,
+        bar: Bar,
     ) -> Result<f64> {
         let serving = self.serving;
         let both = async {
@@ -139,7 +140,7 @@ impl Rates<'_> {
         };
         let (limit, (one, ten, taken)) = self.limits.around(Limit::OneCommit, self.table, both).await?;
         let figure = Figure::new(name, (ten - one) / 9.0, "ms").over(over);
-        self.table.add(figure.against(Limit::OneCommit.name(), limit).bar(Bar::AtMost(1.6)).took(taken));
+        self.table.add(figure.against(Limit::OneCommit.name(), limit).bar(bar).took(taken));
         Ok(one)
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn measure(server: &Server, measured: &mut Measured) -> Result<
     let (short, bar, long) = (of(SHORT).context("short")?, of(BAR).context("middle")?, of(LONG).context("long")?);
     let in_all = bar.in_all - short.in_all;
     let figure = Figure::new("replay: 10,000 recorded steps of one run, in all", in_all, "ms");
-    measured.table.add(figure.over("restart, less one with 100").bar(Bar::FigureAtMost(150.0)));
+    measured.table.add(figure.over("restart, less one with 100").bar(Bar::FigureAtMost(100.0)));
     let rate = f64::from(LONG - SHORT) / (long.instance - short.instance) * 1e3;
     let figure = Figure::new("replay: recorded steps, once the history is read", rate, "/s");
     measured.table.add(figure.over("the host's log, 50,000 less 100").bar(Bar::FigureAtLeast(500_000.0)));

@@ -59,7 +59,7 @@ async fn idle(server: &Server, table: &mut Table) -> Result<f64> {
     let percent = taken.host / taken.wall * 100.0;
     let resident = resident(serving.process()?)?;
     table.add(Figure::new("idle host: of one processor, over 20 s", percent, "%").bar(Bar::FigureAtMost(0.5)));
-    table.add(Figure::new("idle host: resident", resident / MIB, "MiB").bar(Bar::FigureAtMost(80.0)));
+    table.add(Figure::new("idle host: resident", resident / MIB, "MiB").bar(Bar::FigureAtMost(40.0)));
     Ok(resident)
 }
 
@@ -98,7 +98,7 @@ async fn sleepers(server: &Server, idle: f64, table: &mut Table) -> Result<()> {
     let each = (resident - idle) / f64::from(SLEEPERS) / 1024.0;
     let row = |what: &str| format!("100,000 sleeping runs: {what}");
     table.add(Figure::new(row("resident each, above an idle host"), each, "KiB").bar(Bar::FigureAtMost(1.0)));
-    table.add(Figure::new(row("restart until ready"), ready, "s").over("restart").bar(Bar::FigureAtMost(5.0)));
+    table.add(Figure::new(row("restart until ready"), ready, "s").over("restart").bar(Bar::FigureAtMost(1.0)));
     table.add(Figure::new(row("restart until all are taken over"), taken_over, "s").over("restart").took(taken));
     table.add(Figure::new(row("restart until nothing happens any more"), settled, "s").over("restart"));
     Ok(())
