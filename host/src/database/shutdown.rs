@@ -7,11 +7,16 @@ use super::error::DatabaseError;
 /// back by then stays so.
 const PAGE: usize = 1000;
 
+// Rows are looked for by their key alone and compared afterwards: a condition on the status would let the planner use an index
+// of what is PENDING, which it takes for small when it looked at a quiet moment, and which has every sleeper.
 const GIVE_BACK: &str = "
-WITH mine AS (
-    SELECT s.workflow_uuid FROM dbos.workflow_status s
-      JOIN unnest($1::text[], $2::text[]) AS m(id, token) ON s.workflow_uuid = m.id AND s.owner_xid = m.token
-     WHERE s.status = 'PENDING' ORDER BY s.workflow_uuid FOR NO KEY UPDATE OF s SKIP LOCKED
+WITH locked AS MATERIALIZED (
+    SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
+     WHERE s.workflow_uuid = ANY ($1) ORDER BY s.workflow_uuid FOR NO KEY UPDATE SKIP LOCKED
+), mine AS (
+    SELECT l.workflow_uuid FROM locked l
+      JOIN unnest($1::text[], $2::text[]) AS m(id, token) ON l.workflow_uuid = m.id AND l.owner_xid = m.token
+     WHERE l.status = 'PENDING'
 )
 UPDATE dbos.workflow_status s SET recovery_attempts = greatest(s.recovery_attempts - 1, 0)
   FROM mine WHERE s.workflow_uuid = mine.workflow_uuid";

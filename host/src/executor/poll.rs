@@ -16,6 +16,9 @@ use crate::workflow::Signal;
 /// connection of the pool has three quarters of its time for others.
 const REST: u32 = 3;
 
+/// The longest rest: a look that has failed after half a minute says nothing about the next one.
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
 /// How long the database may take for a look. Those who wait would not hear of anything while something between holds the
 /// connection open and has nothing behind it.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,7 +69,7 @@ impl Poll {
                         Ok(Err(error)) => tracing::debug!("cannot look for what is waited for: {error}"),
                         Err(elapsed) => tracing::debug!("cannot look for what is waited for: {elapsed}"),
                     }
-                    tokio::time::sleep(begun.elapsed() * REST).await;
+                    tokio::time::sleep((begun.elapsed() * REST).min(LONGEST_REST)).await;
                 }
             }
         }

@@ -114,17 +114,25 @@ impl Signals {
         }
     }
 
-    /// Wakes those with a task, who stay until they have seen enough, and tells the parked runs that are to be woken.
-    pub(super) fn raise(&self, signal: &Signal) -> Vec<WorkflowId> {
-        let Some(awaited) = self.awaited.get(signal) else { return Vec::new() };
-        let wake = |waiter: &Waiter| match waiter {
+    /// Wakes those with a task, who stay until they have seen enough, and takes out the parked runs that are to be woken: all
+    /// at once, since ten thousand may wait for the same, and finding each of them among the others would take seconds.
+    pub(super) fn raise(&mut self, signal: &Signal) -> Vec<WorkflowId> {
+        let mut woken = Vec::new();
+        let Some(awaited) = self.awaited.get_mut(signal) else { return woken };
+        awaited.waiters.retain(|waiter| match waiter {
             Waiter::Live(heard) => {
                 heard.notify_one();
-                None
+                true
             }
-            Waiter::Parked(run) => Some(run.clone()),
-        };
-        awaited.waiters.iter().filter_map(wake).collect()
+            Waiter::Parked(run) => {
+                woken.push(run.clone());
+                false
+            }
+        });
+        if awaited.waiters.is_empty() {
+            self.awaited.remove(signal);
+        }
+        woken
     }
 
     /// It may have been done, and nobody here knows: those with a task look for themselves, and for the others it is looked
@@ -134,9 +142,12 @@ impl Signals {
             awaited.looks = 0;
             awaited.due = awaited.due.min(now + FIRST_LOOK);
             self.next = self.next.map(|next| next.min(now + FIRST_LOOK));
+            for waiter in &awaited.waiters {
+                if let Waiter::Live(heard) = waiter {
+                    heard.notify_one();
+                }
+            }
         }
-        // The parked ones stay where they are.
-        let _ = self.raise(signal);
     }
 
     /// What is to be looked for now.

@@ -43,6 +43,8 @@ CREATE FUNCTION dbos_host.end_transaction(
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- A guest's session keeps its plans. One that was made for a table of a few rows would read the table from end to end.
+SET enable_seqscan = off
 AS $$
 DECLARE
     v_now CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000;

@@ -6,7 +6,7 @@
 -- row is looked for by its key alone and compared afterwards, as there. False: this host does not own the run. A key that is
 -- there already is an error (23505).
 --
--- Only the host calls it. It has the rights of its caller, and guests have none in these tables.
+-- It has the rights of its caller: whoever may write to these tables may call it, and guests may not write to them.
 
 CREATE FUNCTION dbos_host.write_record(
     p_workflow_uuid text,
@@ -47,6 +47,3 @@ BEGIN
     RETURN true;
 END
 $$;
-
-REVOKE ALL ON FUNCTION dbos_host.write_record(text, text, integer, text, text, text, text, bigint, bigint, text, bytea)
-    FROM PUBLIC;
