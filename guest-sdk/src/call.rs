@@ -6,7 +6,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Handle, Result, StartOptions,
+    Group, Handle, Result, StartOptions, Step,
     arguments::{Arguments, decode_result},
     host,
 };
@@ -19,6 +19,11 @@ pub fn call_transaction<T: DeserializeOwned>(step: &str, arguments: Arguments) -
 /// Calls a communicator and returns its recorded result.
 pub fn call_communicator<T: DeserializeOwned>(step: &str, arguments: Arguments) -> Result<T> {
     decode_result(step, &host::call_communicator(step, &arguments.into_json())?)
+}
+
+/// Starts a step beside the workflow.
+pub fn start_step<T>(step: &'static str, arguments: Arguments, group: Option<Group>) -> Result<Step<T>> {
+    Step::start(step, &arguments.into_json(), group)
 }
 
 /// Starts a workflow and waits for its result.

@@ -25,6 +25,9 @@
 //! * **Calls of steps look like calls and are not.** `insert_greeting(name, note)?` hands its arguments to the host,
 //!   which runs the body in another instance of the component. Steps and workflows share no memory: a `static` that one
 //!   sets, the other does not see.
+//! * **Steps run side by side by handles.** `insert_greeting::start(name, note)?` starts the step and returns a [`Step`] to
+//!   join; [`join_all`], [`select`], [`race`], [`timeout`] and [`map`] wait for several, for the first, for so long, and for
+//!   many with a bound.
 //! * **A workflow must not reach around its steps.** It has no network, no SQL, no environment and no files; its clock
 //!   and its random numbers ([`now`], [`random`], [`uuid`], or those of any crate) are the same in every replay. A call in
 //!   the wrong place is an error that names the call and the place where it belongs.
@@ -55,6 +58,7 @@ pub mod http;
 pub mod log;
 mod manifest;
 mod panic;
+mod parallel;
 mod patches;
 pub mod prelude;
 mod registry;
@@ -71,6 +75,7 @@ pub use crate::{
     chance::{Random, now, random, uuid},
     error::{Context, Error, Result},
     handle::{Handle, StartOptions, workflow_id},
+    parallel::{Group, Step, join_all, map, race, select, select_within, timeout},
     patches::{deprecate_patch, patch},
     sleep::{sleep, sleep_until},
     web::{Html, IntoResponse, Json, Request, Response},
@@ -83,7 +88,7 @@ pub mod __private {
 
     pub use crate::{
         arguments::{Arguments, encode_result},
-        call::{call_communicator, call_transaction, run_workflow, start_workflow},
+        call::{call_communicator, call_transaction, run_workflow, start_step, start_workflow},
         manifest::{parameter_schema, result_schema},
         registry::{Parameter, Route, Step, StepKind, Workflow},
         web::{AsJson, AsResponse, Reply},

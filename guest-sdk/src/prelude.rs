@@ -7,7 +7,7 @@ pub use serde::{Deserialize, Serialize};
 pub use serde_json::json;
 
 pub use crate::{
-    Context, Error, Handle, Html, Json, Request, Response, Result, StartOptions, bail, communicator, delete,
-    deprecate_patch, ensure, env, get, http, log, now, params, patch, post, put, random, sleep, sleep_until, sql,
-    transaction, uuid, workflow, workflow_id,
+    Context, Error, Group, Handle, Html, Json, Request, Response, Result, StartOptions, Step, bail, communicator,
+    delete, deprecate_patch, ensure, env, get, http, join_all, log, map, now, params, patch, post, put, race, random,
+    select, select_within, sleep, sleep_until, sql, timeout, transaction, uuid, workflow, workflow_id,
 };

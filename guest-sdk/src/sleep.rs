@@ -41,7 +41,7 @@ pub fn sleep_until(time: SystemTime) -> Result<()> {
     host::sleep_until(milliseconds(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 

@@ -35,6 +35,7 @@ mod new_project;
 mod numbers;
 mod one_commit;
 mod outbound;
+mod parallel;
 mod parking;
 mod patches;
 mod phases;

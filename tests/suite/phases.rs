@@ -89,6 +89,15 @@ async fn durable_sleeps_and_patches_belong_to_workflows() {
 }
 
 #[tokio::test]
+async fn steps_side_by_side_belong_to_workflows() {
+    let host = started().await;
+    for phase in ["transaction", "communicator", "handler"] {
+        refused(&host, phase, ("parallel", "parallel.start"), "a workflow").await;
+    }
+    assert_eq!(told(&host, "workflow", "parallel").await, "ok: done");
+}
+
+#[tokio::test]
 async fn requests_and_their_keys_belong_to_communicators() {
     let host = started().await;
     for phase in ["workflow", "transaction", "handler"] {

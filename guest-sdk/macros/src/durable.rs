@@ -2,8 +2,8 @@
 //!
 //! The author writes one function. What comes out are
 //! * a function of the same name and parameters that hands the arguments to the host and returns what was recorded;
-//! * for a workflow also a type of the same name, so that `greet::start(…)` stands beside `greet(…)`; types and
-//!   functions have names of their own in Rust, so the two do not meet;
+//! * a type of the same name, so that `greet::start(…)` stands beside `greet(…)`; types and functions have names of their
+//!   own in Rust, so the two do not meet;
 //! * the body, in a block that nobody can name, with a wrapper that decodes the arguments, and its registration.
 //!
 //! The generated names begin with `__dbos`, because the author's parameters are in scope beside them.
@@ -47,7 +47,7 @@ pub(crate) fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> syn
     let options = options::parse(kind, options)?;
     let name = public_name(&function.item.sig.ident, options.name.as_ref())?;
     let call = call(kind, &name, &function);
-    let start = if kind == Kind::Workflow { start(&name, &function) } else { TokenStream::new() };
+    let start = if kind == Kind::Workflow { start(&name, &function) } else { start_step(&name, &function) };
     let body = body(kind, &name, &options, &function);
     Ok(quote! { #call #start #body })
 }
@@ -121,6 +121,38 @@ fn start(name: &str, function: &Function) -> TokenStream {
             ) -> ::dbos_guest::Result<::dbos_guest::Handle<#value>> {
                 #encode
                 ::dbos_guest::__private::start_workflow(#name, __dbos_arguments, __dbos_options)
+            }
+        }
+    }
+}
+
+/// The type of the same name, with the functions that start the step beside the workflow.
+fn start_step(name: &str, function: &Function) -> TokenStream {
+    let item = &function.item;
+    let (visibility, ident, value) = (&item.vis, &item.sig.ident, &function.output.value);
+    let parameters = caller_parameters(&function.parameters);
+    let encode = encode(&function.parameters);
+    let type_documentation = format!("Starts the step `{name}` beside the workflow.");
+    quote! {
+        #[doc = #type_documentation]
+        #[allow(non_camel_case_types, dead_code, reason = "it goes by the name of the function beside it")]
+        #visibility enum #ident {}
+
+        #[allow(dead_code, clippy::too_many_arguments, reason = "a step may only be called, or only be started")]
+        impl #ident {
+            /// Starts the step and returns at once. Available in workflows; see `dbos_guest::Step` for what holds.
+            #visibility fn start(#parameters) -> ::dbos_guest::Result<::dbos_guest::Step<#value>> {
+                #encode
+                ::dbos_guest::__private::start_step(#name, __dbos_arguments, ::std::option::Option::None)
+            }
+
+            /// As `start`, in a group whose steps share a bound.
+            #visibility fn start_in(
+                __dbos_group: ::dbos_guest::Group,
+                #parameters
+            ) -> ::dbos_guest::Result<::dbos_guest::Step<#value>> {
+                #encode
+                ::dbos_guest::__private::start_step(#name, __dbos_arguments, ::std::option::Option::Some(__dbos_group))
             }
         }
     }
@@ -251,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_cannot_be_started() {
+    fn a_step_can_be_called_and_started() {
         let code = expanded(
             Kind::Transaction,
             quote!(name = "in.sert"),
@@ -259,8 +291,10 @@ mod tests {
                 fn insert() {}
             ),
         );
-        assert!(!code.contains("enum"), "{code}");
+        assert!(code.contains("enum insert { }"), "{code}");
         assert!(code.contains("call_transaction (\"in.sert\""), "{code}");
+        assert!(code.contains("start_step (\"in.sert\""), "{code}");
+        assert!(code.contains("fn start_in (__dbos_group : :: dbos_guest :: Group ,)"), "{code}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! machine it is written on, for its own tests, has no host: there each call is an error that says so, where the
 //! generated stubs would abort.
 
+mod parallel;
 mod sql;
 mod steps;
 mod workflow;
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use crate::bindings::dbos::host::log::Level;
+pub(crate) use parallel::{cancel_step, join_step, join_step_within, select_step, start_step};
 pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, rollback_to, savepoint};
 pub(crate) use steps::{call_communicator, call_transaction, sleep, sleep_until};
 pub(crate) use workflow::{deprecate_patch, idempotency_key, outcome, patch, start_workflow, workflow_id};

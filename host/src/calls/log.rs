@@ -3,12 +3,17 @@
 //! Two things must not happen. A replay must not print what was printed before; and a line must not be seen before the
 //! records behind it are durable, or an operator reads of a payment that a crash then undoes. So in a workflow lines are
 //! dropped while the history still answers, and held while tickets are open.
+//!
+//! Steps that run side by side share the log of their run, and each may find that what *it* depends on is durable. So a line
+//! that is held knows behind which records it was said, and is printed when those are durable, whoever finds that out.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::Level;
 
 use super::bindings::imports::log;
+use super::chain::Place;
 use super::guest::{Guest, Phase, unwind};
 use super::log_budget::{LogBudget, Verdict};
 use crate::workflow::{AppName, TraceContext, WorkflowId};
@@ -50,7 +55,10 @@ struct Inner {
     trace: Option<String>,
     show_replayed: bool,
     mode: Mode,
-    held: Vec<(Level, String)>,
+    /// The records that a line may depend on if it is said now.
+    shown: Place,
+    /// Lines with what they depend on, none of which is before that of an earlier line.
+    held: VecDeque<(Place, Level, String)>,
     held_bytes: usize,
     dropped: u64,
 }
@@ -72,7 +80,8 @@ impl GuestLog {
             trace: None,
             show_replayed: false,
             mode: Mode::Print,
-            held: Vec::new(),
+            shown: Place::default(),
+            held: VecDeque::new(),
             held_bytes: 0,
             dropped: 0,
         };
@@ -123,9 +132,9 @@ impl GuestLog {
             Mode::Print => inner.print(level, &text),
             Mode::Hold if inner.held_bytes > 2 * MAX_HELD => inner.dropped += 1,
             Mode::Hold => {
-                // The line itself, and what it costs to keep a line.
-                inner.held_bytes += text.len() + 64;
-                inner.held.push((level, text));
+                inner.held_bytes += held_size(&text);
+                let shown = inner.shown;
+                inner.held.push_back((shown, level, text));
             }
             Mode::Drop if inner.show_replayed => inner.print(level, &text),
             Mode::Drop => {}
@@ -142,28 +151,34 @@ impl GuestLog {
         };
     }
 
-    /// A result was shown whose record is not durable yet.
-    pub(super) fn hold(&self) {
+    /// A result was shown that may not be durable before the records up to this place are.
+    pub(super) fn hold(&self, shown: Place) {
         let mut inner = self.lock();
+        inner.shown = inner.shown.max(shown);
         if inner.mode == Mode::Print {
             inner.mode = Mode::Hold;
         }
     }
 
-    /// Everything shown is durable: held lines are printed.
-    pub(super) fn settled(&self) {
+    /// Everything up to this place is durable, and the run's start with it: the lines that were held for that are printed.
+    pub(super) fn settled(&self, durable: Place) {
         let mut inner = self.lock();
-        if inner.mode == Mode::Hold {
+        if inner.mode == Mode::Hold && inner.shown <= durable {
             inner.mode = Mode::Print;
         }
-        for (level, text) in std::mem::take(&mut inner.held) {
+        while let Some((_, level, text)) = inner.held.pop_front_if(|(shown, ..)| *shown <= durable) {
+            inner.held_bytes -= held_size(&text);
             inner.print(level, &text);
         }
-        inner.held_bytes = 0;
-        let dropped = std::mem::take(&mut inner.dropped);
-        if dropped > 0 {
+        if inner.held.is_empty() && inner.dropped > 0 {
+            let dropped = std::mem::take(&mut inner.dropped);
             inner.print(Level::WARN, &format!("{dropped} lines were dropped: too many at once"));
         }
+    }
+
+    /// True when a line that is said now would be held.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.lock().mode == Mode::Hold
     }
 
     /// True when so much is held that the guest should wait.
@@ -176,6 +191,11 @@ impl GuestLog {
     pub fn take_panic(&self) -> Option<String> {
         self.lock_panic().take()
     }
+}
+
+/// The line itself, and what it costs to keep a line.
+fn held_size(text: &str) -> usize {
+    text.len() + 64
 }
 
 impl Inner {
@@ -260,13 +280,28 @@ mod tests {
     #[test]
     fn lines_behind_an_open_ticket_are_held_until_it_is_settled() {
         let log = log();
-        log.hold();
+        log.hold(Place(1));
         log.line(Level::INFO, "paid".into());
         assert_eq!(log.lock().held.len(), 1);
         log.replaying(false);
         log.line(Level::INFO, "and shipped".into());
         assert_eq!(log.lock().held.len(), 2);
-        log.settled();
+        log.settled(Place(1));
+        assert_eq!(held_and_mode(&log), (0, Mode::Print));
+    }
+
+    #[test]
+    fn a_line_waits_for_the_records_before_it_and_for_no_later_ones() {
+        let log = log();
+        log.hold(Place(1));
+        log.line(Level::INFO, "one step has ended".into());
+        log.hold(Place(2));
+        log.line(Level::INFO, "the other too".into());
+        log.settled(Place(0));
+        assert_eq!(held_and_mode(&log), (2, Mode::Hold));
+        log.settled(Place(1));
+        assert_eq!(held_and_mode(&log), (1, Mode::Hold), "the second line is behind a record that is on its way");
+        log.settled(Place(2));
         assert_eq!(held_and_mode(&log), (0, Mode::Print));
     }
 
@@ -275,7 +310,7 @@ mod tests {
         let log = log();
         log.replaying(true);
         log.line(Level::INFO, "again".into());
-        log.hold();
+        log.hold(Place(1));
         assert_eq!(held_and_mode(&log), (0, Mode::Drop));
         log.replaying(false);
         assert_eq!(log.lock().mode, Mode::Print);
@@ -284,9 +319,9 @@ mod tests {
     #[test]
     fn long_lines_are_cut_at_a_character() {
         let log = log();
-        log.hold();
+        log.hold(Place(1));
         log.line(Level::INFO, "ä".repeat(MAX_LINE));
         let inner = log.lock();
-        assert!(inner.held[0].1.len() < MAX_LINE + 20 && inner.held[0].1.ends_with("(cut)"));
+        assert!(inner.held[0].2.len() < MAX_LINE + 20 && inner.held[0].2.ends_with("(cut)"));
     }
 }

@@ -7,6 +7,7 @@
 mod ahead;
 mod arguments;
 pub mod bindings;
+mod chain;
 mod clocks;
 mod communicator;
 mod gate;
@@ -15,8 +16,8 @@ mod interrupt;
 mod listening;
 mod log;
 mod log_budget;
-mod open;
 mod outbound;
+mod parallel;
 mod processor;
 mod requests;
 mod services;

@@ -143,12 +143,18 @@ pub trait Services: Send + Sync {
     /// started again.
     fn start<'a>(&'a self, program: &'a Program, request: StartRequest) -> BoxFuture<'a, Result<StartedRun, Failure>>;
 
+    /// How many started steps of one run may run at once.
+    fn steps_at_once(&self) -> usize;
+
     /// Listens for what others do. Whoever waits for it listens first, looks whether it is done second, and waits third.
     fn listen(&self, signals: &[Signal]) -> Listening;
 
     /// Returns when something was heard or the time has come, at times too early, or with [`Interrupt::Suspended`] when that
     /// is long in coming. What is waited for is what `listening` listens for.
     fn wait<'a>(&'a self, wait: WaitFor, listening: &'a Listening) -> BoxFuture<'a, Result<(), Interrupt>>;
+
+    /// As [`Self::wait`], with the instance, however long it takes.
+    fn wait_here<'a>(&'a self, wait: &'a WaitFor, listening: &'a Listening) -> BoxFuture<'a, ()>;
 
     /// Returns the outcome of a run, or [`Interrupt::Suspended`] when it is long in coming. `None`: no such run.
     fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>>;

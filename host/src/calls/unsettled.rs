@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ahead::{Ahead, Committed};
+use super::chain::{Chain, Place};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::services::Services;
@@ -15,6 +16,8 @@ pub struct Unsettled {
     pub(super) start: Option<Arc<Withheld>>,
     /// Each record behind the one before it, the first one behind the start.
     pub(super) records: Vec<Ticket>,
+    /// The place of the last of them.
+    pub(super) end: Place,
     pub(super) ahead: Option<Ahead>,
     pub(super) log: Option<GuestLog>,
 }
@@ -57,7 +60,7 @@ impl Unsettled {
             check(ticket.durable().await)?;
         }
         if let Some(log) = &self.log {
-            log.settled();
+            log.settled(self.end);
         }
         Ok(())
     }
@@ -68,6 +71,8 @@ impl Unsettled {
 pub struct Behind {
     start: Option<Ticket>,
     records: Vec<Ticket>,
+    /// The place of the last of them. What siblings of the step add behind it is none of its concern.
+    end: Place,
     claim: Claim,
     services: Arc<dyn Services>,
     log: GuestLog,
@@ -82,15 +87,15 @@ impl std::fmt::Debug for Behind {
 impl Behind {
     /// What the run has open, if there is anything.
     pub(super) fn of(
-        (start, records): (Option<&Arc<Withheld>>, &[Ticket]),
+        (start, chain): (Option<&Arc<Withheld>>, &Chain),
         claim: &Claim,
         services: &Arc<dyn Services>,
         log: &GuestLog,
     ) -> Option<Self> {
         let start = start.and_then(|start| start.ticket()).filter(|ticket| !ticket.is_written()).cloned();
-        let records: Vec<Ticket> = records.iter().filter(|ticket| !ticket.is_written()).cloned().collect();
+        let (records, end) = chain.open();
         let (claim, services, log) = (claim.clone(), Arc::clone(services), log.clone());
-        (start.is_some() || !records.is_empty()).then_some(Self { start, records, claim, services, log })
+        (start.is_some() || !records.is_empty()).then_some(Self { start, records, end, claim, services, log })
     }
 
     /// Waits until all of it is durable and an effect of the run may begin; then what was said is printed.
@@ -104,7 +109,7 @@ impl Behind {
         for ticket in &self.records {
             check(ticket.durable().await)?;
         }
-        self.log.settled();
+        self.log.settled(self.end);
         self.services.may_act(&self.claim).await
     }
 }

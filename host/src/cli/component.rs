@@ -28,6 +28,7 @@ pub(crate) fn run_limits(limits: &Limits) -> executor::Limits {
     executor::Limits {
         attempts: limits.attempts.get(),
         steps_per_run: limits.steps_per_run.get(),
+        steps_per_run_at_once: limits.steps_per_run_at_once.get(),
         journal_connections: limits.journal_connections,
         waiting: limits.waiting.get(),
         handler: limits.handler,

@@ -162,13 +162,16 @@ impl Executor {
             },
             GuestEnd::Returned(Err(failure)) => FinalOutcome::Error(failure),
             GuestEnd::Panicked(text) => FinalOutcome::Error(Failure::panic(&text)),
-            GuestEnd::Interrupted(interrupt) => return unwound(&mut instance, interrupt).await,
+            GuestEnd::Interrupted(interrupt) => {
+                let gate = instance.guest().gate().expect("a workflow's instance has a gate");
+                return unwound(gate, interrupt).await;
+            }
             GuestEnd::Limit(limit) => return failed(&mut instance, limit.to_string()).await,
             GuestEnd::Broken(text) => return failed(&mut instance, text).await,
         };
         let gate = instance.guest().gate().expect("a workflow's instance has a gate");
         app.habits().note(component.digest(), &name, (gate.is_one_transaction(), begun.elapsed()));
-        finish(gate, outcome)
+        finish(gate, outcome).await
     }
 
     /// A workflow of one step has no code of its own: the step is all of it.
@@ -201,7 +204,7 @@ impl Executor {
             Ok(Err(failure)) => FinalOutcome::Error(failure),
             Err(interrupt) => return interrupted(interrupt),
         };
-        finish(&mut gate, outcome)
+        finish(&mut gate, outcome).await
     }
 
     fn gate(
@@ -236,7 +239,18 @@ async fn failed(instance: &mut Instance, reason: String) -> AttemptEnd {
 
 /// An interrupt that ends the run: what the run has done and said before it stays. Or one after which it is loaded at once:
 /// what is on its way to the disk must be in its history then.
-async fn unwound(instance: &mut Instance, interrupt: Interrupt) -> AttemptEnd {
+///
+/// Steps that run beside the workflow come to their end where an outcome comes behind them, and where the host stops; elsewhere
+/// they are given up with the instance.
+async fn unwound(gate: &mut Gate, interrupt: Interrupt) -> AttemptEnd {
+    let ended = match &interrupt {
+        Interrupt::Forbidden(_) | Interrupt::Exhausted(_) => gate.end_started().await,
+        _ => Ok(()),
+    };
+    let interrupt = ended.err().unwrap_or(interrupt);
+    if interrupt == Interrupt::ShuttingDown {
+        gate.stop_started().await;
+    }
     let settles = matches!(
         interrupt,
         Interrupt::Diverged(_)
@@ -245,17 +259,16 @@ async fn unwound(instance: &mut Instance, interrupt: Interrupt) -> AttemptEnd {
             | Interrupt::Reload
             | Interrupt::Unavailable(_)
     );
-    let gate = instance.guest().gate().expect("a workflow's instance has a gate");
     match if settles { gate.settle().await } else { Ok(()) } {
         Ok(()) => interrupted(interrupt),
         Err(earlier) => interrupted(earlier),
     }
 }
 
-fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd {
-    match gate.finish() {
+async fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd {
+    match gate.finish().await {
         Ok(unsettled) => AttemptEnd::Finished(outcome, unsettled),
-        Err(interrupt) => interrupted(interrupt),
+        Err(interrupt) => unwound(gate, interrupt).await,
     }
 }
 

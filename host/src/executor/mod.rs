@@ -67,6 +67,8 @@ pub struct Limits {
     pub attempts: u32,
     /// Recorded steps of a run.
     pub steps_per_run: u32,
+    /// Started steps of one run that may run at once.
+    pub steps_per_run_at_once: u32,
     /// Runs that were started and wait for their first instance.
     pub waiting: u32,
     /// How long a handler may take.

@@ -71,21 +71,22 @@ impl Executor {
 
     /// Waits with the instance, for a short wait only, until a signal was heard or the time has come.
     pub(super) async fn heard_or_park(&self, wait: WaitFor, listening: &Listening) -> Result<(), Interrupt> {
-        let until = wait.until;
-        let time = async move {
-            match until {
+        self.or_park(self.heard_or_due(&wait.clone(), listening), wait).await
+    }
+
+    /// Returns when a signal was heard or the time has come.
+    pub(super) async fn heard_or_due(&self, wait: &WaitFor, listening: &Listening) {
+        let time = async {
+            match wait.until {
                 Some(wake) => self.clock.sleep_until(wake).await,
                 None => std::future::pending().await,
             }
         };
-        let comes = async {
-            tokio::select! {
-                biased;
-                () = listening.heard() => {}
-                () = time => {}
-            }
-        };
-        self.or_park(comes, wait).await
+        tokio::select! {
+            biased;
+            () = listening.heard() => {}
+            () = time => {}
+        }
     }
 
     /// What `comes`, if that is soon. Otherwise the instance is given up, and the run waits for the same without it.

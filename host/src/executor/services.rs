@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 
 use super::Executor;
 use super::difference::difference;
@@ -96,12 +97,20 @@ impl Services for Executor {
         .boxed()
     }
 
+    fn steps_at_once(&self) -> usize {
+        usize::try_from(self.limits.steps_per_run_at_once).unwrap_or(Semaphore::MAX_PERMITS)
+    }
+
     fn listen(&self, signals: &[Signal]) -> Listening {
         self.listening(signals)
     }
 
     fn wait<'a>(&'a self, wait: WaitFor, listening: &'a Listening) -> BoxFuture<'a, Result<(), Interrupt>> {
         self.heard_or_park(wait, listening).boxed()
+    }
+
+    fn wait_here<'a>(&'a self, wait: &'a WaitFor, listening: &'a Listening) -> BoxFuture<'a, ()> {
+        self.heard_or_due(wait, listening).boxed()
     }
 
     fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>> {

@@ -37,6 +37,7 @@ const APP: &str = "dbos:host/app@0.1.0";
 const GRANTED: &[&str] = &[
     "dbos:host/communicator@0.1.0",
     "dbos:host/log@0.1.0",
+    "dbos:host/parallel@0.1.0",
     "dbos:host/sleep@0.1.0",
     "dbos:host/sql@0.1.0",
     "dbos:host/transaction@0.1.0",

@@ -4,6 +4,9 @@
 //! that takes it up. Such a run must be stopped while it can still be told why; and in the same place in each replay, so
 //! the count depends on nothing but the records.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::code::Code;
 use super::failure::Failure;
 use super::history::{Record, RecordedResult};
@@ -13,11 +16,13 @@ use super::id::StepNumber;
 /// slots, so that even then a host holds four gibibytes, and only if every run of it is that large.
 const MAX_HISTORY_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a run may still record (lifetime: one instance).
+/// What a run may still record (lifetime: one instance, and the steps that it has started). Clones share the count: results
+/// of steps that run side by side are counted when they end, so where a run with such steps is stopped for its bytes may
+/// differ from one replay to the next. It is stopped without an outcome, so nothing depends on that.
 #[derive(Debug, Clone)]
 pub struct Budget {
     max_steps: u32,
-    bytes: usize,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Budget {
@@ -25,12 +30,13 @@ impl Budget {
     #[must_use]
     pub fn of(max_steps: u32, records: &[Record]) -> Self {
         let bytes = records.iter().map(|record| size(&record.result)).sum();
-        Self { max_steps, bytes }
+        Self { max_steps, bytes: Arc::new(AtomicUsize::new(bytes)) }
     }
 
     /// A step was recorded.
-    pub fn recorded(&mut self, result: &RecordedResult) {
-        self.bytes = self.bytes.saturating_add(size(result));
+    pub fn recorded(&self, result: &RecordedResult) {
+        // Sixteen million terabytes would have to pass through it to overflow.
+        self.bytes.fetch_add(size(result), Ordering::Relaxed);
     }
 
     /// Whether the run may record a step with this number.
@@ -43,7 +49,7 @@ impl Budget {
             let text = format!("the workflow needs more steps than the limit of {}\n  {HINT}", self.max_steps);
             return Err(Failure::new("Limit", Code("too_many_steps"), text).not_retryable());
         }
-        if self.bytes > MAX_HISTORY_BYTES {
+        if self.bytes.load(Ordering::Relaxed) > MAX_HISTORY_BYTES {
             let text = format!(
                 "the results of the workflow's steps are larger than the limit of {MAX_HISTORY_BYTES} bytes in all\n  {HINT}"
             );
@@ -91,7 +97,7 @@ mod tests {
             started_at: at,
             completed_at: at,
         };
-        let mut budget = Budget::of(10, &[record]);
+        let budget = Budget::of(10, &[record]);
         assert_eq!(code(budget.check(StepNumber::FIRST)), None);
         budget.recorded(&half);
         assert_eq!(code(budget.check(StepNumber::FIRST)), Some("history_too_large".into()));

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Answer, Gate, answer};
 use crate::calls::arguments::check_workflow;
+use crate::calls::interrupt::Interrupt;
 use crate::calls::unsettled::check;
 use crate::database::{Landed, Outcome, WORKFLOW_EXISTS};
 use crate::failpoint;
@@ -61,6 +62,20 @@ impl Gate {
         Ok(Ok(child))
     }
 
+    /// The outcome of another run. The instance is given up in a long wait, unless it has steps that run beside it.
+    async fn end_of(&mut self, run: &WorkflowId) -> Result<Option<Outcome>, Interrupt> {
+        let services = self.services.clone();
+        let mut outcome = services.outcome(run);
+        while self.handles.are_running() {
+            tokio::select! {
+                biased;
+                outcome = &mut outcome => return Ok(outcome),
+                ended = self.handles.next() => ended?,
+            }
+        }
+        services.wait_for_outcome(run).await
+    }
+
     fn check_start(
         &self,
         name: &str,
@@ -89,7 +104,7 @@ impl Gate {
         }
         self.before_effect().await?;
         let started_at = self.services.clock().now();
-        let result = match self.services.wait_for_outcome(&child).await? {
+        let result = match self.end_of(&child).await? {
             Some(Outcome::Success(output)) => RecordedResult::Output(output),
             Some(Outcome::Failed(_, failure)) => RecordedResult::Failed(failure),
             None => RecordedResult::Failed(no_such_workflow(id)),

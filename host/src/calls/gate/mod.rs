@@ -8,27 +8,35 @@
 //! may the steps that it calls; but nothing leaves an instance, no line is printed and no outcome is written before the
 //! records behind it are durable. So the gate holds the run's open tickets. A transaction that may write, a child and the
 //! end of a sleep wait for them; a communicator begins, and its first request waits for them ([`Behind`]). Each entry goes
-//! to the journal behind the one that it was made from, so that none is written without it.
+//! to the journal behind the one that it was made from, so that none is written without it ([`Chain`]).
+//!
+//! Started steps run beside the workflow, as tasks that own what they need and know of the gate's state only the chain. The
+//! gate hears of their ends in its own waits.
 //!
 //! What each kind of call does between its number and its record is in a file of its own.
 
 mod children;
+mod handles;
+mod parallel;
 mod patch;
 mod sleep;
+mod started;
 mod step;
 
 pub(super) use children::no_such_workflow;
+pub(super) use parallel::Group;
 
 use std::sync::Arc;
 
+use self::handles::Handles;
 use super::ahead::Ahead;
+use super::chain::{Chain, Place};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
-use super::open::Open;
 use super::services::{Program, Services};
 use super::unsettled::Unsettled;
 use super::withheld::Withheld;
-use crate::database::{Claim, Entry, NewRecord};
+use crate::database::{Claim, NewRecord};
 use crate::failpoint;
 use crate::workflow::{
     Budget, Failure, History, Operation, OperationDigest, Record, RecordedResult, StepNumber, TraceContext, WorkflowId,
@@ -52,7 +60,9 @@ pub struct Gate {
     time: WorkflowTime,
     log: GuestLog,
     trace: Option<TraceContext>,
-    open: Open,
+    chain: Chain,
+    /// Steps that were started.
+    handles: Handles,
     /// The run's start, if it is not written yet.
     start: Option<Arc<Withheld>>,
     /// A transaction whose result the guest has seen, and which is not committed yet.
@@ -84,8 +94,10 @@ impl Gate {
     ) -> Self {
         log.replaying(history.is_replaying());
         if start.is_some() {
-            log.hold();
+            log.hold(Place::default());
         }
+        let chain = Chain::behind(start.as_ref().and_then(|start| start.ticket()));
+        let handles = Handles::new(services.steps_at_once());
         Self {
             services,
             program,
@@ -95,7 +107,8 @@ impl Gate {
             time,
             log,
             trace,
-            open: Open::default(),
+            chain,
+            handles,
             start,
             ahead: None,
             began_with_transaction: false,
@@ -114,13 +127,14 @@ impl Gate {
         self.history.next_step().get() - 1
     }
 
-    /// The guest has returned, and no record was left unasked for. What is open still must be settled with the outcome:
-    /// the last record and the outcome share a commit.
+    /// The guest has returned, and no record was left unasked for. Waits for the steps that it has started, joined or not.
+    /// What is open still must be settled with the outcome: the last record and the outcome share a commit.
     ///
     /// # Errors
     /// When the instance must be given up after all.
-    pub fn finish(&mut self) -> Result<Unsettled, Interrupt> {
+    pub async fn finish(&mut self) -> Result<Unsettled, Interrupt> {
         self.history.finish()?;
+        self.end_started().await?;
         Ok(self.unsettled())
     }
 
@@ -131,12 +145,8 @@ impl Gate {
     }
 
     fn unsettled(&mut self) -> Unsettled {
-        Unsettled {
-            start: self.start.take(),
-            records: self.open.take(),
-            ahead: self.ahead.take(),
-            log: Some(self.log.clone()),
-        }
+        let (records, end) = self.chain.open();
+        Unsettled { start: self.start.take(), records, end, ahead: self.ahead.take(), log: Some(self.log.clone()) }
     }
 
     /// Takes the next number for `operation`.
@@ -153,7 +163,9 @@ impl Gate {
     /// # Errors
     /// When the instance must be given up.
     pub async fn settle(&mut self) -> Result<(), Interrupt> {
-        self.unsettled().settle().await
+        self.unsettled().settle().await?;
+        self.chain.forget_written();
+        Ok(())
     }
 
     /// Everything that must be true before an effect begins.
@@ -166,9 +178,9 @@ impl Gate {
     /// what it comes to is written behind them.
     async fn before_step(&mut self) -> Result<(), Interrupt> {
         let waits_for_order = self.ahead.is_some() || self.start.as_ref().is_some_and(|start| start.ticket().is_none());
-        let is_durable = self.open.forget_written() && self.start.as_ref().is_none_or(|start| start.is_written());
+        let is_durable = self.chain.forget_written() && self.start.as_ref().is_none_or(|start| start.is_written());
         // When everything is durable by now, this waits for nothing and prints what was said.
-        if waits_for_order || is_durable || self.open.is_full() {
+        if waits_for_order || is_durable || self.chain.is_full() {
             self.settle().await?;
         }
         self.may_act().await
@@ -183,19 +195,15 @@ impl Gate {
     /// Sends a record on its way; it is settled before anything leaves the instance.
     async fn record(&mut self, record: NewRecord) -> Result<(), Interrupt> {
         self.budget.recorded(&record.result);
-        let bytes = record.payload_bytes();
-        let entry = Entry::Record(Box::new(record));
-        let last = self.open.last().or_else(|| self.start.as_ref()?.ticket());
-        let ticket = self.services.journal().append_behind(entry, last).await;
-        self.open.push(ticket.map_err(|_| Interrupt::ShuttingDown)?, bytes);
-        self.log.hold();
+        let place = self.chain.append(self.services.journal(), record).await?;
+        self.log.hold(place);
         Ok(())
     }
 
     fn new_record(
         &self,
         number: StepNumber,
-        (name, digest): (&str, OperationDigest),
+        (name, digest): (&str, impl Into<Option<OperationDigest>>),
         result: RecordedResult,
     ) -> NewRecord {
         let now = self.services.clock().now();
@@ -204,7 +212,7 @@ impl Gate {
             app: self.program.app.clone(),
             step: number,
             name: name.into(),
-            digest: Some(digest),
+            digest: digest.into(),
             result,
             child: None,
             started_at: now,
@@ -216,10 +224,11 @@ impl Gate {
     /// As [`Self::take`], for an operation whose record is not yet its result: nothing is delivered.
     fn history_only(&mut self, operation: &Operation) -> Result<(StepNumber, Option<Record>), Interrupt> {
         let (number, found) = self.history.take(operation)?;
+        self.log.replaying(self.history.is_replaying());
         if found.is_none() {
+            self.leave()?;
             self.budget.check(number).map_err(Interrupt::Exhausted)?;
         }
-        self.log.replaying(self.history.is_replaying());
         Ok((number, found))
     }
 }

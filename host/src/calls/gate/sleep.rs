@@ -12,7 +12,7 @@ use crate::failpoint;
 use crate::workflow::{Code, EpochMs, Failure, Operation, OperationDigest, OperationKind, RecordedResult, SLEEP};
 
 /// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
-const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
+pub(super) const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
 
 impl Gate {
     /// A durable sleep. When it returns, the clock has passed the recorded wake time.
@@ -58,7 +58,7 @@ impl Gate {
                 wake
             }
         };
-        self.services.wait(WaitFor::until(wake), &Listening::to_nothing()).await?;
+        self.wait(WaitFor::until(wake), &Listening::to_nothing()).await?;
         self.time.deliver(wake);
         failpoint::hit("gate.before_answer").await;
         Ok(Ok(()))

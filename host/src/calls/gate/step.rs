@@ -43,10 +43,10 @@ impl Gate {
         let arguments = operation.arguments.to_string();
         let (claim, program, trace, log) = (&self.claim, &self.program, self.trace, &self.log);
         let start = self.start.as_ref();
-        let behind = Behind::of((start, self.open.tickets()), claim, &self.services, log);
+        let behind = Behind::of((start, &self.chain), claim, &self.services, log);
         let behind = behind.as_ref();
         let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start, behind, log };
-        let end = self.services.run_step(call).await?;
+        let end = self.handles.beside(self.services.run_step(call)).await?;
         failpoint::hit("gate.after_effect").await;
         match end.commit {
             Commit::Done => {
@@ -56,7 +56,7 @@ impl Gate {
             Commit::Ahead(ahead) => {
                 self.budget.recorded(&end.result);
                 self.ahead = Some(ahead);
-                self.log.hold();
+                self.log.hold(self.chain.open().1);
             }
             Commit::Journal => {
                 if may_write {
@@ -75,7 +75,12 @@ impl Gate {
 
     /// The component is pinned, so what is refused here is refused in each replay, and takes no number. Returns the
     /// arguments, and whether the step is a transaction that may write.
-    fn check_step(&self, kind: OperationKind, name: &str, arguments: &str) -> Result<(Value, bool), Failure> {
+    pub(super) fn check_step(
+        &self,
+        kind: OperationKind,
+        name: &str,
+        arguments: &str,
+    ) -> Result<(Value, bool), Failure> {
         let entry = self.program.manifest.step(name).filter(|step| match step.kind {
             StepKind::Transaction { .. } => kind == OperationKind::Transaction,
             StepKind::Communicator { .. } => kind == OperationKind::Communicator,

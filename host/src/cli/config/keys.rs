@@ -163,6 +163,7 @@ pub(crate) const KEYS: &[Key] = &[
     single("limits.transaction_ms", "60000", "how long one run of a transaction's body may take, in milliseconds"),
     single("limits.statement_ms", "30000", "how long one statement of a transaction may take, in milliseconds"),
     single("limits.steps_per_run", "50000", "recorded steps of one run of a workflow"),
+    single("limits.steps_per_run_at_once", "32", "started steps of one run that run at once"),
     single("limits.log_kib_per_second", "256", "how much an app may print in a second, in kibibytes"),
     single("limits.journal_connections", "1", "connections by which the host writes starts, records and outcomes"),
 ];

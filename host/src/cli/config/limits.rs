@@ -77,6 +77,10 @@ const STATEMENT_MS: Limit = Limit { key: "limits.statement_ms", default: 30_000,
 /// accordingly.
 const STEPS_PER_RUN: Limit = Limit { key: "limits.steps_per_run", default: 50_000, range: 1..=1_000_000 };
 
+/// Steps that one run has started and that run at once: half of the slots for steps, so that a fan-out over thousands of items
+/// leaves the other half to the other runs.
+const STEPS_PER_RUN_AT_ONCE: Limit = Limit { key: "limits.steps_per_run_at_once", default: 32, range: 1..=4000 };
+
 /// A busy app prints some hundred lines a second. 256 KiB are more than two thousand, and fill a disk of 100 GB in more
 /// than four days, long after somebody has noticed.
 const LOG_KIB_PER_SECOND: Limit = Limit { key: "limits.log_kib_per_second", default: 256, range: 1..=1_000_000 };
@@ -113,6 +117,8 @@ pub(crate) struct Limits {
     pub(crate) statement: Duration,
     /// Recorded steps of a run.
     pub(crate) steps_per_run: NonZeroU32,
+    /// Started steps of a run that may run at once.
+    pub(crate) steps_per_run_at_once: NonZeroU32,
     /// How much an app may print.
     pub(crate) log_bytes_per_second: u64,
     /// Connections by which the journal writes.
@@ -142,6 +148,7 @@ impl Default for Limits {
             transaction: Duration::from_millis(TRANSACTION_MS.default.into()),
             statement: Duration::from_millis(STATEMENT_MS.default.into()),
             steps_per_run: count(&STEPS_PER_RUN),
+            steps_per_run_at_once: count(&STEPS_PER_RUN_AT_ONCE),
             log_bytes_per_second: u64::from(LOG_KIB_PER_SECOND.default) * 1024,
             journal_connections: count(&JOURNAL_CONNECTIONS),
         }
@@ -150,7 +157,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Every limit, for the reference of the keys.
-    const ALL: [Limit; 18] = [
+    const ALL: [Limit; 19] = [
         PROCESSOR_MS,
         MEMORY_MIB,
         WORKFLOWS,
@@ -167,6 +174,7 @@ impl Limits {
         TRANSACTION_MS,
         STATEMENT_MS,
         STEPS_PER_RUN,
+        STEPS_PER_RUN_AT_ONCE,
         LOG_KIB_PER_SECOND,
         JOURNAL_CONNECTIONS,
     ];
@@ -199,6 +207,7 @@ impl Limits {
             transaction: Duration::from_millis(TRANSACTION_MS.read(values)?.get().into()),
             statement: Duration::from_millis(STATEMENT_MS.read(values)?.get().into()),
             steps_per_run: STEPS_PER_RUN.read(values)?,
+            steps_per_run_at_once: STEPS_PER_RUN_AT_ONCE.read(values)?,
             log_bytes_per_second: u64::from(LOG_KIB_PER_SECOND.read(values)?.get()) * 1024,
             journal_connections: JOURNAL_CONNECTIONS.read(values)?,
         })

@@ -188,7 +188,8 @@ impl Room<'_> {
         self.append_behind(entry, None)
     }
 
-    fn append_behind(self, entry: Entry, behind: Option<&Ticket>) -> Ticket {
+    /// Takes the entry: as [`Journal::append_behind`], at once.
+    pub fn append_behind(self, entry: Entry, behind: Option<&Ticket>) -> Ticket {
         let ticket = Ticket::default();
         let (behind, promise) = (behind.cloned(), Promise(ticket.clone()));
         self.0.send(Pending { entry, behind, promise, blocked: None });

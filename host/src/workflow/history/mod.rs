@@ -31,6 +31,8 @@ pub enum OperationKind {
     Outcome,
     /// Marks that the run takes the way of changed code.
     Patch,
+    /// Waits for the first of several started steps.
+    Select,
 }
 
 impl OperationKind {
@@ -44,6 +46,7 @@ impl OperationKind {
             Self::Start => "start",
             Self::Outcome => "outcome",
             Self::Patch => "patch",
+            Self::Select => "select",
         }
     }
 }

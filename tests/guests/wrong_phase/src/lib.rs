@@ -13,6 +13,7 @@ fn attempt(call: &str) -> Result<String> {
         "savepoint" => sql::savepoint(|| Ok("kept".to_owned())),
         "transaction" => empty_transaction(),
         "communicator" => empty_communicator(),
+        "parallel" => empty_communicator::start()?.join(),
         "sleep" => sleep(Duration::from_millis(1)).map(|()| "slept".to_owned()),
         "sleep until" => sleep_until(now()).map(|()| "slept".to_owned()),
         "patch" => patch("a patch").map(|applies| applies.to_string()),
