@@ -15,6 +15,7 @@ pub(crate) enum Topic {
     W10,
     Wt,
     Latency,
+    Parallel,
     Hello,
     Greeting,
     Commits,
@@ -30,12 +31,13 @@ pub(crate) enum Topic {
 
 impl Topic {
     /// All of them, with their names.
-    const ALL: [(Self, &'static str); 16] = [
+    const ALL: [(Self, &'static str); 17] = [
         (Self::Start, "start"),
         (Self::W1, "W1"),
         (Self::W10, "W10"),
         (Self::Wt, "WT"),
         (Self::Latency, "latency"),
+        (Self::Parallel, "P1000"),
         (Self::Hello, "hello"),
         (Self::Greeting, "greeting"),
         (Self::Commits, "commits"),

@@ -45,6 +45,8 @@ pub(crate) const W10: Workload = Workload { workflow: "ten_steps", result: "55",
 pub(crate) const N1: Workload = Workload { workflow: "one_nap", result: "1", steps: 1, rows: 0 };
 /// Ten of them.
 pub(crate) const N10: Workload = Workload { workflow: "ten_naps", result: "10", steps: 10, rows: 0 };
+/// P1000: a thousand communicators that do nothing, started and joined.
+pub(crate) const P1000: Workload = Workload { workflow: "thousand_beside", result: "500500", steps: 1_000, rows: 0 };
 /// WT: one transaction that inserts one row.
 pub(crate) const WT: Workload = Workload { workflow: "one_row", result: "1", steps: 1, rows: 1 };
 

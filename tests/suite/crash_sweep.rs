@@ -69,6 +69,22 @@ fn every_step() -> Program {
     }
 }
 
+fn side_by_side() -> Program {
+    Program {
+        guest: "parallel",
+        workflow: "side_by_side",
+        migrations: "tests/guests/parallel/migrations",
+        leaves_a_row: |step| step == "write",
+        answer: |request, _| Answer::Reply(200, request.json()["step"].to_string()),
+        ..every_step()
+    }
+}
+
+#[tokio::test]
+async fn steps_side_by_side_survive_a_kill_at_every_boundary() {
+    sweep(side_by_side()).await;
+}
+
 #[tokio::test]
 async fn the_guides_workflow_survives_a_kill_at_every_boundary() {
     sweep(greeting()).await;

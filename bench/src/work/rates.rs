@@ -10,7 +10,7 @@ use super::peer::NAME as PEER;
 use crate::limits::{Limit, Limits};
 use crate::load::{Question, Until};
 use crate::options::{Options, Topic};
-use crate::place::{N1, N10, Place, Serving, W1, W10, WT, Workload};
+use crate::place::{N1, N10, P1000, Place, Serving, W1, W10, WT, Workload};
 use crate::server::Server;
 use crate::table::{Bar, Figure, Table};
 
@@ -35,7 +35,16 @@ pub(super) async fn measure(
     limits: &mut Limits,
     measured: &mut Measured,
 ) -> Result<()> {
-    let own = [Topic::Start, Topic::W1, Topic::W10, Topic::Wt, Topic::Latency, Topic::Hello, Topic::Greeting];
+    let own = [
+        Topic::Start,
+        Topic::W1,
+        Topic::W10,
+        Topic::Wt,
+        Topic::Latency,
+        Topic::Parallel,
+        Topic::Hello,
+        Topic::Greeting,
+    ];
     if !options.wants_any(&own) {
         return Ok(());
     }
@@ -67,6 +76,9 @@ pub(super) async fn measure(
         let name = "latency: one operation that waits for its record (a sleep of 0 ms), one in flight";
         rates.latency(name, (N1, N10), "HTTP, a ninth of ten sleeps less one", Bar::AtMost(1.6)).await?;
         rates.limits.measure(Limit::Batched, rates.table).await?;
+    }
+    if options.wants(Topic::Parallel) {
+        rates.side_by_side().await?;
     }
     if options.wants(Topic::Hello) {
         rates.hello().await?;
@@ -142,6 +154,15 @@ impl Rates<'_> {
         let figure = Figure::new(name, (ten - one) / 9.0, "ms").over(over);
         self.table.add(figure.against(Limit::OneCommit.name(), limit).bar(bar).took(taken));
         Ok(one)
+    }
+
+    /// How long one run takes that starts a thousand steps and joins them.
+    async fn side_by_side(&mut self) -> Result<()> {
+        let (done, taken) = self.serving.runs(P1000, &P1000.question(), 1, TIME).await?;
+        let name = "P1000: one run of 1,000 no-op communicators side by side, one in flight: p50";
+        let figure = Figure::new(name, done.percentile_ms(50), "ms").over(HTTP);
+        self.table.add(figure.bar(Bar::FigureAtMost(150.0)).took(taken));
+        Ok(())
     }
 
     async fn hello(&mut self) -> Result<()> {

@@ -31,6 +31,13 @@ fn ten_steps() -> Result<u32> {
     Ok(sum)
 }
 
+/// P1000: a thousand communicators that do nothing, side by side.
+#[workflow]
+fn thousand_beside() -> Result<u32> {
+    let started: Result<Vec<_>> = (1..=1_000).map(nothing::start).collect();
+    Ok(join_all(started?)?.into_iter().sum())
+}
+
 /// One operation that goes on only when its record is on disk.
 #[workflow]
 fn one_nap() -> Result<u32> {
