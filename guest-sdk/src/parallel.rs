@@ -143,8 +143,19 @@ impl Group {
 
 /// Starts a step for each item, at most `at_once` of which run at a time, and returns all results in the order of the items.
 ///
-/// ```ignore
-/// let receipts = map(orders, 20, |group, order| charge::start_in(group, order))?;
+/// ```no_run
+/// use dbos_guest::prelude::*;
+///
+/// #[communicator]
+/// fn charge(order: u64) -> Result<String> {
+///     Ok(format!("receipt of {order}"))
+/// }
+///
+/// #[workflow]
+/// fn charge_all(orders: Vec<u64>) -> Result<usize> {
+///     let receipts = map(orders, 20, charge::start_in)?;
+///     Ok(receipts.iter().filter(|receipt| receipt.is_ok()).count())
+/// }
 /// ```
 ///
 /// A step that fails does not end the others: each result is for itself. An error of the whole is one of `start`.
