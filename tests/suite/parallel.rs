@@ -337,6 +337,33 @@ async fn a_sleeper_with_a_running_step_keeps_its_instance() {
 }
 
 #[tokio::test]
+async fn a_step_beside_a_recorded_sleep_goes_on_with_it() {
+    let (database, outside, builder, _gates) = world(&["beside"]).await;
+    let host = builder.start().await;
+    host.start_workflow("sleeps_beside", "a", &json!({ "run": "a", "milliseconds": 3_600_000 })).await;
+    until_sent(&outside, "beside", 1).await;
+    database.wait_for_steps("a", 1).await;
+    let _host = restart(host, &builder).await;
+    // An hour before the sleep is over.
+    until_sent(&outside, "beside", 2).await;
+}
+
+#[tokio::test]
+async fn an_answered_wait_is_not_slept_through_after_a_crash() {
+    let (database, _outside, builder, gates) = world(&["timed"]).await;
+    gates.open("timed");
+    // The first record is the time limit, the second one the step's.
+    let mut host = builder.clone().kill_at("record.after_commit#2").start().await;
+    let arguments = json!({ "run": "a", "milliseconds": 3_600_000 });
+    let _killed = host.ask_to_start("timed_request", "a", &arguments).await;
+    host.wait_for_exit().await;
+    // An hour before the time limit.
+    let _host = builder.start().await;
+    database.wait_for_end("a").await;
+    assert_eq!(database.status("a").await.as_deref(), Some("SUCCESS"));
+}
+
+#[tokio::test]
 async fn workflow_time_moves_at_the_join() {
     let (database, outside, builder, gates) = world(&["slow"]).await;
     let host = builder.start().await;

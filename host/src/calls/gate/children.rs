@@ -73,6 +73,8 @@ impl Gate {
                 ended = self.handles.next() => ended?,
             }
         }
+        // A step may have ended in the meantime: what it has recorded must be found by whoever loads the run next.
+        self.settle().await?;
         services.wait_for_outcome(run).await
     }
 

@@ -207,8 +207,11 @@ impl Gate {
         (record.started_at, record.completed_at) = (at, at);
         self.budget.recorded(&record.result);
         let result = record.result.clone();
-        let place = Some(self.chain.append(self.services.journal(), record).await?);
-        self.handles.end(step, Ended { result, completed_at: at, place });
+        self.chain.not_full().await?;
+        let place = self.chain.append(self.services.journal(), record).await?;
+        // That it is cancelled is not told before it is: a commit of the step may come first.
+        self.log.hold(place);
+        self.handles.end(step, Ended { result, completed_at: at, place: Some(place) });
         Ok(())
     }
 
@@ -335,8 +338,9 @@ impl Gate {
         let now = self.services.clock().now();
         let deadline = EpochMs(now.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)));
         let output = RecordedResult::Output(deadline.to_seconds_json());
-        let mut record = self.new_record(number, (SLEEP, digest), output);
-        record.completed_at = deadline;
+        // It ends when it is written: a run is taken for a sleeper until the end of its last record, and this one waits for more
+        // than its deadline.
+        let record = self.new_record(number, (SLEEP, digest), output);
         self.record(record).await?;
         let unsettled = self.unsettled();
         self.handles.beside(unsettled.settle()).await?;
@@ -376,6 +380,8 @@ impl Gate {
                 ended = self.handles.next() => ended?,
             }
         }
+        // A step may have ended in the meantime: what it has recorded must be found by whoever loads the run next.
+        self.settle().await?;
         self.services.wait(wait, listening).await
     }
 
@@ -385,10 +391,15 @@ impl Gate {
     /// When the instance must be given up.
     pub async fn end_started(&mut self) -> Result<(), Interrupt> {
         self.leave()?;
+        let mut exhausted = Ok(());
         while self.handles.are_running() {
-            self.handles.next().await?;
+            match self.handles.next().await {
+                // That a step may not begin any more keeps no other from coming to its end.
+                Err(interrupt @ Interrupt::Exhausted(_)) => exhausted = exhausted.and(Err(interrupt)),
+                ended => ended?,
+            }
         }
-        Ok(())
+        exhausted
     }
 
     /// The host stops: what has begun comes to its end and is recorded, as a step that is called does; nothing else begins.

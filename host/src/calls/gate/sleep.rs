@@ -44,7 +44,14 @@ impl Gate {
         let operation = Operation { kind: OperationKind::Sleep, name: SLEEP.into(), arguments };
         let (number, found) = self.history_only(&operation)?;
         let wake = match found {
-            Some(record) => record.wake_time(),
+            Some(record) => {
+                let wake = record.wake_time();
+                // The wait goes on where it was: steps that ran beside it, and have no record, do too.
+                if wake > self.services.clock().now() && !self.history.is_replaying() {
+                    self.leave()?;
+                }
+                wake
+            }
             None => {
                 self.before_step().await?;
                 let wake = wake(self.services.clock().now());

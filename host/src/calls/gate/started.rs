@@ -65,6 +65,8 @@ impl StartedCall {
         if self.was_held {
             failpoint::hit("parallel.released").await;
         }
+        // Asked here and not only where the step was started: thousands may have been started before the first result came.
+        budget.check(self.number).map_err(Interrupt::Exhausted)?;
         chain.not_full().await?;
         if self.may_write
             && let Some(behind) = behind.take()
