@@ -14,6 +14,14 @@ use crate::wait::eventually;
 /// Parameters of a statement.
 pub type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
+/// The transactions by which the rows of a run, `$1`, were written, as `x`; a test adds those of its own tables.
+pub const WRITTEN_BY: &str = "
+    SELECT xmin::text AS x FROM dbos.workflow_status WHERE workflow_uuid = $1
+    UNION ALL SELECT xmin::text FROM dbos.workflow_input WHERE workflow_uuid = $1
+    UNION ALL SELECT xmin::text FROM dbos.operation_outputs WHERE workflow_uuid = $1
+    UNION ALL SELECT xmin::text FROM dbos_host.operation_digest WHERE workflow_uuid = $1
+    UNION ALL SELECT xmin::text FROM dbos.workflow_output WHERE workflow_uuid = $1";
+
 /// A database. Its connection is opened when it is needed, and again when the server was restarted.
 #[derive(Debug)]
 pub struct Database {
@@ -96,6 +104,11 @@ impl Database {
     /// A new connection, for a test that needs one of its own.
     pub async fn connect(&self) -> Client {
         self.try_connect().await.expect("a connection to the test's database")
+    }
+
+    /// In how many transactions the rows of a run were written.
+    pub async fn commits(&self, run: &str) -> i64 {
+        self.count(&format!("SELECT count(DISTINCT x) FROM ({WRITTEN_BY}) AS written"), &[&run]).await
     }
 
     /// Listens to a channel of notifications from now on.

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Child;
+use tokio::task::JoinHandle;
 
 use crate::http::{Reply, Request};
 use crate::wait::eventually;
@@ -155,8 +156,7 @@ impl Host {
     /// # Errors
     /// When no answer came: nobody knows then whether the run was started.
     pub async fn ask_to_start(&self, name: &str, id: &str, arguments: &Value) -> std::io::Result<Reply> {
-        let request = Request::post(self.url(&format!("/workflows/{name}")), arguments);
-        request.header("idempotency-key", id).header("prefer", "respond-async").send().await
+        self.run_request(name, id, arguments).header("prefer", "respond-async").send().await
     }
 
     /// Starts a workflow under an id and waits for the answer, which has its result.
@@ -164,8 +164,16 @@ impl Host {
     /// # Errors
     /// When no answer came.
     pub async fn run_workflow(&self, name: &str, id: &str, arguments: &Value) -> std::io::Result<Reply> {
-        let request = Request::post(self.url(&format!("/workflows/{name}")), arguments);
-        request.header("idempotency-key", id).send().await
+        self.run_request(name, id, arguments).send().await
+    }
+
+    /// The same in the background.
+    pub fn ask(&self, name: &str, id: &str, arguments: &Value) -> JoinHandle<std::io::Result<Reply>> {
+        tokio::spawn(self.run_request(name, id, arguments).send())
+    }
+
+    fn run_request(&self, name: &str, id: &str, arguments: &Value) -> Request {
+        Request::post(self.url(&format!("/workflows/{name}")), arguments).header("idempotency-key", id)
     }
 
     /// How many connections of clients it has that it has not closed, gone clients included.

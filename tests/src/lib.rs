@@ -26,7 +26,7 @@ pub mod wait;
 
 pub use builder::HostBuilder;
 pub use certificates::{Authority, Certificate};
-pub use database::{Database, Notices, Run, Step};
+pub use database::{Database, Notices, Run, Step, WRITTEN_BY};
 pub use host::{Hold, Host};
 pub use http::{Reply, Request};
 pub use outside::{Answer, Gate, Outside, Received};

@@ -3,18 +3,9 @@
 
 use std::time::Duration;
 
-use dbos_host_tests::{Answer, Database, Host, HostBuilder, Outside, Reply, Request, TestPostgres, until};
+use dbos_host_tests::{Answer, Database, Host, HostBuilder, Outside, Reply, TestPostgres, until};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-
-/// In how many transactions the rows of a run were written.
-const COMMITS: &str = "
-SELECT count(DISTINCT x) FROM (
-    SELECT xmin::text AS x FROM dbos.workflow_status WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM dbos.workflow_input WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM dbos.operation_outputs WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM dbos_host.operation_digest WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM dbos.workflow_output WHERE workflow_uuid = $1) AS written";
 
 /// The request of `draws_and_tells` has this much time, and nothing of it may pass while the database is slow.
 const TIME_OF_A_REQUEST: Duration = Duration::from_millis(300);
@@ -28,12 +19,6 @@ async fn world() -> (Database, Outside, HostBuilder) {
     (database, outside, builder)
 }
 
-/// Starts a run in the background and waits for its result.
-fn ask(host: &Host, workflow: &str, run: &str, arguments: &Value) -> JoinHandle<std::io::Result<Reply>> {
-    let request = Request::post(host.url(&format!("/workflows/{workflow}")), arguments);
-    tokio::spawn(request.header("idempotency-key", run).send())
-}
-
 async fn told(reply: JoinHandle<std::io::Result<Reply>>) -> Reply {
     reply.await.expect("the request is not aborted").expect("an answer")
 }
@@ -41,6 +26,16 @@ async fn told(reply: JoinHandle<std::io::Result<Reply>>) -> Reply {
 async fn until_visited(builder: &HostBuilder, visit: &str) {
     let what = format!("a visit of {visit}");
     until(&what, async || builder.visits().iter().any(|other| other == visit)).await;
+}
+
+/// As a commit would whose answer was lost: the second draw has come to something else.
+async fn lose_the_second_draw(database: &Database) {
+    database
+        .execute(
+            "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output, serialization)
+             VALUES ('a', 2, 'draw', '100', 'portable_json')",
+        )
+        .await;
 }
 
 /// What the guest has said, in the order of the log.
@@ -62,7 +57,7 @@ async fn nothing_leaves_a_run_before_its_start_and_its_records_are_durable() {
         let (database, outside, builder) = world().await;
         let (builder, hold) = builder.note_visits().hold_at(visit);
         let host = builder.start().await;
-        let reply = ask(&host, "draws_and_tells", "a", &arguments);
+        let reply = host.ask("draws_and_tells", "a", &arguments);
         hold.reached().await;
         // All steps have begun, the one that sends the request too.
         until_visited(&builder, "communicator.before_attempt#4").await;
@@ -86,7 +81,7 @@ async fn a_run_that_was_ahead_of_the_disk_when_its_host_was_killed_has_done_noth
         let (database, outside, builder) = world().await;
         let (held, hold) = builder.clone().note_visits().hold_at(visit);
         let mut host = held.start().await;
-        let reply = ask(&host, "draws_and_tells", "a", &arguments);
+        let reply = host.ask("draws_and_tells", "a", &arguments);
         hold.reached().await;
         until_visited(&held, "communicator.before_attempt#4").await;
         host.kill9().await;
@@ -109,15 +104,15 @@ async fn start_records_and_outcome_of_a_run_that_sends_nothing_are_one_commit_un
     let (database, _outside, builder) = world().await;
     let (builder, hold) = builder.note_visits().hold_at("start.before_commit#1");
     let host = builder.start().await;
-    let first = ask(&host, "draws", "first", &json!({ "times": 3 }));
+    let first = host.ask("draws", "first", &json!({ "times": 3 }));
     hold.reached().await;
-    let second = ask(&host, "draws", "second", &json!({ "times": 3 }));
+    let second = host.ask("draws", "second", &json!({ "times": 3 }));
     until_visited(&builder, "finish.before_append#2").await;
     hold.release();
     for (run, reply, commits) in [("first", first, 2), ("second", second, 1)] {
         let reply = told(reply).await;
         assert_eq!((reply.status, reply.body.as_str()), (200, "14"), "{run}");
-        assert_eq!(database.count(COMMITS, &[&run]).await, commits, "{run}");
+        assert_eq!(database.commits(run).await, commits, "{run}");
         assert_eq!(database.steps(run).await.len(), 3, "{run}");
         let row = database.run(run).await.expect("a row");
         assert_eq!((row.status.as_str(), row.attempts), ("SUCCESS", 1), "{run}: {row:?}");
@@ -147,16 +142,10 @@ async fn a_record_that_another_has_written_first_stops_what_was_made_from_its_lo
     let (database, outside, builder) = world().await;
     let (builder, hold) = builder.note_visits().hold_at("record.before_commit#1");
     let host = builder.start().await;
-    let reply = ask(&host, "draws_and_tells", "a", &json!({ "run": "a", "times": 3 }));
+    let reply = host.ask("draws_and_tells", "a", &json!({ "run": "a", "times": 3 }));
     hold.reached().await;
     until_visited(&builder, "communicator.before_attempt#4").await;
-    // As a commit would whose answer was lost: the second draw has come to something else.
-    database
-        .execute(
-            "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output, serialization)
-             VALUES ('a', 2, 'draw', '100', 'portable_json')",
-        )
-        .await;
+    lose_the_second_draw(&database).await;
     hold.release();
     let reply = told(reply).await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -171,7 +160,7 @@ async fn a_run_is_ahead_of_the_disk_by_so_much_and_no_more() {
     let (database, _outside, builder) = world().await;
     let (builder, hold) = builder.note_visits().hold_at("start.before_commit#1");
     let host = builder.start().await;
-    let reply = ask(&host, "draws", "a", &json!({ "times": 200 }));
+    let reply = host.ask("draws", "a", &json!({ "times": 200 }));
     hold.reached().await;
     until_visited(&builder, "communicator.before_attempt#64").await;
     let more = tokio::time::timeout(TIME_OF_A_REQUEST, until_visited(&builder, "communicator.before_attempt#65")).await;
@@ -187,7 +176,7 @@ async fn a_notice_of_a_transaction_that_only_reads_waits_for_what_is_behind_it()
     let (builder, hold) = builder.note_visits().hold_at("record.before_commit#1");
     let host = builder.start().await;
     let mut heard = database.listen("said").await;
-    let reply = ask(&host, "draws_and_shouts", "a", &json!({ "times": 3 }));
+    let reply = host.ask("draws_and_shouts", "a", &json!({ "times": 3 }));
     hold.reached().await;
     until_visited(&builder, "transaction.begun#1").await;
     assert_eq!(heard.within(TIME_OF_A_REQUEST).await, None, "nothing is told before what it was made from is durable");
@@ -202,7 +191,7 @@ async fn lines_are_printed_as_soon_as_everything_behind_them_is_durable() {
     let database = TestPostgres::shared().fresh_database().await;
     let builder = HostBuilder::new("thinks").database(&database);
     let host = builder.guest_env("OUTSIDE_URL", &outside.url()).allow(&outside.url()).start().await;
-    let reply = ask(&host, "draws_thinks_and_asks", "a", &json!({ "run": "a" }));
+    let reply = host.ask("draws_thinks_and_asks", "a", &json!({ "run": "a" }));
     outside.wait_for(1).await;
     // The step goes on until it is answered; who looks at the log meanwhile sees how far the run has come.
     host.wait_for_log("drew 1").await;
@@ -217,7 +206,7 @@ async fn the_host_does_not_tell_of_a_failure_before_what_it_was_made_from_is_dur
     let (_database, _outside, builder) = world().await;
     let (builder, hold) = builder.note_visits().hold_at("record.before_commit#1");
     let host = builder.start().await;
-    let reply = ask(&host, "draws_and_fails", "a", &json!({ "times": 3 }));
+    let reply = host.ask("draws_and_fails", "a", &json!({ "times": 3 }));
     hold.reached().await;
     until_visited(&builder, "communicator.after_failure#1").await;
     let told_early = tokio::time::timeout(TIME_OF_A_REQUEST, host.wait_for_log("no use for 14")).await;
@@ -232,15 +221,10 @@ async fn an_outcome_that_was_made_from_a_losing_record_is_not_written() {
     let (database, _outside, builder) = world().await;
     let (builder, hold) = builder.note_visits().hold_at("record.before_commit#1");
     let host = builder.start().await;
-    let reply = ask(&host, "draws", "a", &json!({ "times": 3 }));
+    let reply = host.ask("draws", "a", &json!({ "times": 3 }));
     hold.reached().await;
     until_visited(&builder, "finish.before_append#1").await;
-    database
-        .execute(
-            "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output, serialization)
-             VALUES ('a', 2, 'draw', '100', 'portable_json')",
-        )
-        .await;
+    lose_the_second_draw(&database).await;
     hold.release();
     let reply = told(reply).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "110"), "the first record wins");

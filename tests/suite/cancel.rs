@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use dbos_host_tests::{Answer, Gate, Host, HostBuilder, Outside, Reply, TestPostgres, eventually};
+use dbos_host_tests::{Answer, Gate, HostBuilder, Outside, Reply, TestPostgres, eventually};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -20,16 +20,9 @@ pub(crate) async fn cancelled(builder: &HostBuilder, run: &str) {
     assert!(output.status.success() && said == format!("{run}  cancelled\n"), "{output:?}");
 }
 
-/// Starts a run by a request that waits for its result.
-fn ask(host: &Host, workflow: &str, run: &str, arguments: &Value) -> JoinHandle<Reply> {
-    let request = dbos_host_tests::Request::post(host.url(&format!("/workflows/{workflow}")), arguments);
-    let request = request.header("idempotency-key", run);
-    tokio::spawn(async move { request.send().await.expect("the host answers") })
-}
-
 /// Whoever waited for the run hears that it was cancelled, and the row says so.
-async fn heard(world: &World, run: &str, reply: JoinHandle<Reply>) {
-    let reply = reply.await.unwrap();
+async fn heard(world: &World, run: &str, reply: JoinHandle<std::io::Result<Reply>>) {
+    let reply = reply.await.unwrap().unwrap();
     let problem = reply.json();
     assert_eq!((reply.status, &problem["workflowStatus"]), (500, &json!("CANCELLED")), "{run}: {reply:?}");
     assert_eq!((&problem["code"], &problem["error"]["code"]), (&json!("workflow_failed"), &json!("cancelled")));
@@ -51,7 +44,7 @@ async fn a_run_that_waits_for_an_answer_is_cancelled_and_gives_everything_back()
     let (world, gate) = held_world().await;
     let builder = world.host().config(NARROW);
     let host = builder.start().await;
-    let reply = ask(&host, "write_tell_write", "asks", &arguments("asks"));
+    let reply = host.ask("write_tell_write", "asks", &arguments("asks"));
     world.outside.wait_for(1).await;
     cancelled(&builder, "asks").await;
     heard(&world, "asks", reply).await;
@@ -69,7 +62,7 @@ async fn a_run_in_a_transaction_is_cancelled_and_the_transaction_rolled_back() {
     let host = builder.start().await;
     let lock = world.database.connect().await;
     lock.batch_execute("BEGIN; LOCK TABLE effects IN EXCLUSIVE MODE").await.unwrap();
-    let reply = ask(&host, "serializable", "writes", &arguments("writes"));
+    let reply = host.ask("serializable", "writes", &arguments("writes"));
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'effects'::regclass";
     let waits = async |n| (world.database.count(waiting, &[]).await == n).then_some(());
     eventually("the transaction waits for the table", async || waits(1).await).await;
@@ -89,10 +82,10 @@ async fn a_run_that_computes_is_cancelled() {
     let database = TestPostgres::shared().fresh_database().await;
     let builder = HostBuilder::new("hostile").database(&database).config(NARROW);
     let host = builder.start().await;
-    let reply = ask(&host, "bad_workflow", "computes", &json!({ "how": "loop" }));
+    let reply = host.ask("bad_workflow", "computes", &json!({ "how": "loop" }));
     database.wait_for_steps("computes", 1).await;
     cancelled(&builder, "computes").await;
-    assert_eq!(reply.await.unwrap().json()["workflowStatus"], "CANCELLED");
+    assert_eq!(reply.await.unwrap().unwrap().json()["workflowStatus"], "CANCELLED");
     let after = host.run_workflow("neighbour", "after", &json!({})).await.unwrap();
     assert_eq!((after.status, after.json()), (200, json!(10)), "{after:?}");
 }
@@ -102,20 +95,20 @@ async fn runs_that_sleep_and_that_wait_for_an_instance_are_cancelled() {
     let database = TestPostgres::shared().fresh_database().await;
     let builder = HostBuilder::new("many_steps").database(&database);
     let host = builder.start().await;
-    let sleeps = ask(&host, "many_steps", "sleeps", &json!({ "steps": 1 }));
+    let sleeps = host.ask("many_steps", "sleeps", &json!({ "steps": 1 }));
     database.wait_for_steps("sleeps", 2).await;
     cancelled(&builder, "sleeps").await;
-    assert_eq!(sleeps.await.unwrap().json()["workflowStatus"], "CANCELLED");
+    assert_eq!(sleeps.await.unwrap().unwrap().json()["workflowStatus"], "CANCELLED");
 
     let database = TestPostgres::shared().fresh_database().await;
     let builder = HostBuilder::new("hostile").database(&database).config(NARROW);
     let host = builder.start().await;
     host.start_workflow("bad_workflow", "computes", &json!({ "how": "loop" })).await;
     database.wait_for_steps("computes", 1).await;
-    let waits = ask(&host, "neighbour", "waits", &json!({}));
+    let waits = host.ask("neighbour", "waits", &json!({}));
     eventually("the run is started", async || database.run("waits").await).await;
     cancelled(&builder, "waits").await;
-    assert_eq!(waits.await.unwrap().json()["workflowStatus"], "CANCELLED");
+    assert_eq!(waits.await.unwrap().unwrap().json()["workflowStatus"], "CANCELLED");
     assert_eq!(database.steps("waits").await, []);
 }
 
@@ -150,10 +143,10 @@ async fn a_parent_hears_that_its_child_was_cancelled() {
     let host = builder.start().await;
     let lock = world.database.connect().await;
     lock.batch_execute("BEGIN; LOCK TABLE effects IN EXCLUSIVE MODE").await.unwrap();
-    let reply = ask(&host, "parent", "p", &arguments("p"));
+    let reply = host.ask("parent", "p", &arguments("p"));
     eventually("the child is there", async || world.database.run("p-1").await).await;
     cancelled(&builder, "p-1").await;
-    let reply = reply.await.unwrap().json();
+    let reply = reply.await.unwrap().unwrap().json();
     assert_eq!((&reply["workflowStatus"], &reply["error"]["code"]), (&json!("ERROR"), &json!("cancelled")), "{reply}");
     lock.batch_execute("ROLLBACK").await.unwrap();
 }
@@ -172,7 +165,7 @@ async fn a_cancel_before_the_last_commit_of_a_run_wins() {
         for (run, host) in [("seen", world.host()), ("refused", world.host().heedless())] {
             let (builder, hold) = host.hold_at(visit);
             let host = builder.start().await;
-            let reply = ask(&host, "write_tell_write", run, &arguments(run));
+            let reply = host.ask("write_tell_write", run, &arguments(run));
             hold.reached().await;
             cancelled(&world.host(), run).await;
             hold.release();

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use dbos_host_tests::{Hold, Host, HostBuilder, Reply, Request, TestPostgres, eventually};
+use dbos_host_tests::{Hold, Host, HostBuilder, Reply, Request, TestPostgres, WRITTEN_BY, eventually};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -18,15 +18,13 @@ use crate::small_steps::{World, arguments};
 /// A lease that is over soon. Long enough for a busy machine to renew it in time: it is renewed three times as often.
 const SHORT_LEASE: Duration = Duration::from_millis(1500);
 
-/// In how many transactions the rows of a run were written.
-const COMMITS: &str = "
-SELECT count(DISTINCT x) FROM (
-    SELECT xmin::text AS x FROM dbos.workflow_status WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM dbos.workflow_input WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM dbos.operation_outputs WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM dbos_host.operation_digest WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM dbos.workflow_output WHERE workflow_uuid = $1
-    UNION ALL SELECT xmin::text FROM effects WHERE run = $1) AS written";
+/// In how many transactions the rows of a run were written, those of the guest too.
+fn commits() -> String {
+    format!(
+        "SELECT count(DISTINCT x) FROM ({WRITTEN_BY}
+         UNION ALL SELECT xmin::text FROM effects WHERE run = $1) AS written"
+    )
+}
 
 /// The world, and a host that has learnt what its workflows do and is held at a visit of a fail point.
 async fn learnt(builder: &HostBuilder) -> Host {
@@ -45,8 +43,7 @@ async fn held_at(world: &World, visit: &str) -> (Host, Hold) {
 
 /// Starts a run in the background and waits for its result.
 fn ask(host: &Host, workflow: &str, run: &str) -> JoinHandle<std::io::Result<Reply>> {
-    let request = Request::post(host.url(&format!("/workflows/{workflow}")), &arguments(run));
-    tokio::spawn(request.header("idempotency-key", run).send())
+    host.ask(workflow, run, &arguments(run))
 }
 
 async fn told(reply: JoinHandle<std::io::Result<Reply>>) -> Reply {
@@ -76,7 +73,7 @@ async fn start_sql_record_and_outcome_are_one_commit_at_each_level() {
             let reply = host.run_workflow(level, &run, &arguments(&run)).await.expect("an answer");
             assert_eq!((reply.status, reply.body.as_str()), (200, "1"), "{run}");
             assert_once(&world, &run, "only").await;
-            assert_eq!(world.database.count(COMMITS, &[&run]).await, 1, "{run}");
+            assert_eq!(world.database.count(&commits(), &[&run]).await, 1, "{run}");
         }
     }
 }
@@ -92,7 +89,7 @@ async fn what_a_handler_waits_for_is_one_commit_too() {
         assert_eq!(world.effects(&run).await, ["only"]);
         let id = format!("{path}-1");
         assert_eq!(world.database.status(&id).await.as_deref(), Some("SUCCESS"));
-        let both = COMMITS.replace("run = $1", "run = replace($1, '-1', '-run')");
+        let both = commits().replace("run = $1", "run = replace($1, '-1', '-run')");
         assert_eq!(world.database.count(&both, &[&id]).await, 1, "{path}");
     }
 }
@@ -260,7 +257,7 @@ async fn one_id_twice_in_one_host_is_one_run() {
     assert_eq!(told(same).await.body, "1");
     assert_eq!(told(other).await.status, 409);
     assert_once(&world, "twice", "only").await;
-    assert_eq!(world.database.count(COMMITS, &[&"twice"]).await, 1);
+    assert_eq!(world.database.count(&commits(), &[&"twice"]).await, 1);
 }
 
 #[tokio::test]
@@ -348,8 +345,7 @@ async fn a_guest_that_computes_keeps_neither_its_start_nor_its_step_from_the_dat
     let host = world.host().start().await;
     let ask = |run: &str, before: u64, after: u64| {
         let arguments = json!({ "run": run, "before": before, "after": after });
-        let request = Request::post(host.url("/workflows/compute_write_compute"), &arguments);
-        tokio::spawn(request.header("idempotency-key", run).send())
+        host.ask("compute_write_compute", run, &arguments)
     };
     assert_eq!(told(ask("learnt", 0, 0)).await.body, "1");
     let waiting = ask("before", LONG, 0);

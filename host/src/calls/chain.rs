@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::interrupt::Interrupt;
-use super::unsettled::check;
+use super::unsettled::durable;
 use crate::database::{Entry, Journal, NewRecord, Ticket};
 
 /// Records that may be on their way at once, and how much they may hold together, in bytes, before one more is waited for. A
@@ -98,9 +98,7 @@ impl Chain {
     /// When the instance must be given up.
     pub(super) async fn not_full(&self) -> Result<(), Interrupt> {
         if !self.forget_written() && self.is_full() {
-            for ticket in self.open().0 {
-                check(ticket.durable().await)?;
-            }
+            durable(&self.open().0).await?;
             self.forget_written();
         }
         Ok(())

@@ -56,9 +56,7 @@ impl Unsettled {
         if let Some(start) = self.start.take() {
             written(start.write().await)?;
         }
-        for ticket in &self.records {
-            check(ticket.durable().await)?;
-        }
+        durable(&self.records).await?;
         if let Some(log) = &self.log {
             log.settled(self.end);
         }
@@ -106,12 +104,21 @@ impl Behind {
         if let Some(start) = &self.start {
             written(start.durable().await.into())?;
         }
-        for ticket in &self.records {
-            check(ticket.durable().await)?;
-        }
+        durable(&self.records).await?;
         self.log.settled(self.end);
         self.services.may_act(&self.claim).await
     }
+}
+
+/// Waits until all of these are durable.
+///
+/// # Errors
+/// When one is not: the instance must be given up.
+pub(super) async fn durable(tickets: &[Ticket]) -> Result<(), Interrupt> {
+    for ticket in tickets {
+        check(ticket.durable().await)?;
+    }
+    Ok(())
 }
 
 pub(super) fn check(landed: Result<Landed, JournalClosed>) -> Result<(), Interrupt> {

@@ -110,25 +110,6 @@ impl super::Database {
         }))
     }
 
-    /// Those of the runs that have not ended, as [`Self::outcome`] sees it: a status that this program does not know is no end.
-    /// The others have, or are gone.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn unended(&self, runs: &[WorkflowId]) -> Result<Vec<String>, DatabaseError> {
-        let client = self.client().await?;
-        let statement = client
-            .prepare_cached(
-                "SELECT workflow_uuid FROM dbos.workflow_status
-                  WHERE workflow_uuid = ANY($1)
-                    AND coalesce(status, '') NOT IN ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')",
-            )
-            .await?;
-        let runs: Vec<&str> = runs.iter().map(WorkflowId::as_str).collect();
-        let rows = client.query(&statement, &[&runs]).await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
     /// One run. `None`: there is no such run.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use super::difference::{Difference, difference};
 use super::registry::News;
 use super::{App, Executor};
 use crate::calls::{Fate, Program, StartRequest, Withheld, Withholding};
-use crate::database::{Claim, Entry, Existing, JournalClosed, Landed, NewRun, TakenRun, until_answered};
+use crate::database::{Entry, Existing, JournalClosed, Landed, NewRun, TakenRun, until_answered};
 use crate::failpoint;
 use crate::workflow::{Arguments, ArgumentsError, Failure, StepKind, WorkflowId};
 
@@ -170,8 +170,8 @@ impl Executor {
         let run = new.claim().run();
         self.meet(run).await;
         let start = match &waiting {
-            Some(_) if self.runs.claim_of(run).is_none() => self.begin_start(program, new, may_withhold).await,
-            _ => Ok(None),
+            Some(_) => self.begin_start(program, new, may_withhold).await,
+            None => Ok(None),
         };
         let start = match start {
             Ok(start) => start,
@@ -187,11 +187,7 @@ impl Executor {
             failpoint::hit("start.withheld").await;
         }
         let news = self.drive_new(new, Some(Withholding(Arc::clone(&start))), waiting);
-        let fate = match tokio::time::timeout(self.put_off, start.fate()).await {
-            Ok(fate) => fate,
-            Err(_) if is_journaled => start.fate().await,
-            Err(_too_long) => self.carried_too_long(new.claim(), &new.name, &start).await,
-        };
+        let fate = if is_journaled { start.fate().await } else { self.carried(new, &start).await };
         if !fate.is_written() {
             // Its task may compute for long before it finds out.
             self.runs.give_up(new.claim());
@@ -228,10 +224,13 @@ impl Executor {
         Ok(Some(start))
     }
 
-    /// The fate of a start that is withheld no longer.
-    async fn carried_too_long(&self, claim: &Claim, name: &str, withheld: &Arc<Withheld>) -> Fate {
+    /// The fate of a start that is withheld. It is not withheld for long, and not carried for ever.
+    async fn carried(&self, new: &NewRun, withheld: &Arc<Withheld>) -> Fate {
+        if let Ok(fate) = tokio::time::timeout(self.put_off, withheld.fate()).await {
+            return fate;
+        }
         // A handler that calls a step wants its result, however long that takes.
-        if withheld.wait_no_longer() || name.starts_with("temp:") {
+        if withheld.wait_no_longer() || new.name.starts_with("temp:") {
             return withheld.fate().await;
         }
         if let Ok(fate) = tokio::time::timeout(LONGEST_CARRIED.max(self.put_off), withheld.fate()).await {
@@ -241,7 +240,7 @@ impl Executor {
         if withheld.wait_no_longer() {
             return withheld.fate().await;
         }
-        self.runs.give_up(claim);
+        self.runs.give_up(new.claim());
         let fate = withheld.fate().await;
         // It was written all the same, and nobody drives it.
         self.doubt();

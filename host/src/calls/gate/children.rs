@@ -65,13 +65,8 @@ impl Gate {
     /// The outcome of another run. The instance is given up in a long wait, unless it has steps that run beside it.
     async fn end_of(&mut self, run: &WorkflowId) -> Result<Option<Outcome>, Interrupt> {
         let services = self.services.clone();
-        let mut outcome = services.outcome(run);
-        while self.handles.are_running() {
-            tokio::select! {
-                biased;
-                outcome = &mut outcome => return Ok(outcome),
-                ended = self.handles.next() => ended?,
-            }
+        if let Some(outcome) = self.handles.while_running(services.outcome(run)).await? {
+            return Ok(outcome);
         }
         // A step may have ended in the meantime: what it has recorded must be found by whoever loads the run next.
         self.settle().await?;

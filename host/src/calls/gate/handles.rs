@@ -251,13 +251,26 @@ impl Handles {
         other: impl Future<Output = Result<T, Interrupt>>,
     ) -> Result<T, Interrupt> {
         let mut other = pin!(other);
-        loop {
+        match self.while_running(&mut other).await? {
+            Some(end) => end,
+            None => other.await,
+        }
+    }
+
+    /// Waits for something else as long as steps run, and hears of them. `None`: none runs any more.
+    ///
+    /// # Errors
+    /// When the instance must be given up.
+    pub(super) async fn while_running<T>(&mut self, other: impl Future<Output = T>) -> Result<Option<T>, Interrupt> {
+        let mut other = pin!(other);
+        while self.are_running() {
             tokio::select! {
                 biased;
-                end = &mut other => return end,
+                end = &mut other => return Ok(Some(end)),
                 ended = self.next() => ended?,
             }
         }
+        Ok(None)
     }
 
     /// Gives a step up, and returns when nothing more is done for it. It may have ended before.

@@ -177,13 +177,18 @@ impl Gate {
     /// The same for what does nothing by itself that anybody could see: it begins while records are on their way to disk, and
     /// what it comes to is written behind them.
     async fn before_step(&mut self) -> Result<(), Interrupt> {
-        let waits_for_order = self.ahead.is_some() || self.start.as_ref().is_some_and(|start| start.ticket().is_none());
         let is_durable = self.chain.forget_written() && self.start.as_ref().is_none_or(|start| start.is_written());
         // When everything is durable by now, this waits for nothing and prints what was said.
-        if waits_for_order || is_durable || self.chain.is_full() {
+        if self.waits_for_order() || is_durable || self.chain.is_full() {
             self.settle().await?;
         }
         self.may_act().await
+    }
+
+    /// True while a commit has to be ordered that nothing may come in front of: of a start that is withheld, or of a transaction
+    /// whose result was shown.
+    fn waits_for_order(&self) -> bool {
+        self.ahead.is_some() || self.start.as_ref().is_some_and(|start| start.ticket().is_none())
     }
 
     async fn may_act(&self) -> Result<(), Interrupt> {

@@ -10,7 +10,7 @@
 use serde_json::{Value, json};
 
 use super::handles::{Called, Ended};
-use super::sleep::MAX_SLEEP_MS;
+use super::sleep::{MAX_SLEEP_MS, later, too_long};
 use super::started::{Shared, StartedCall};
 use super::{Answer, Gate, answer};
 use crate::calls::interrupt::{Interrupt, WaitFor};
@@ -75,7 +75,7 @@ impl Gate {
         self.leave()?;
         self.budget.check(number).map_err(Interrupt::Exhausted)?;
         // Nothing is shown ahead of its commit while steps run beside: what they do is behind it, and so must be its commit.
-        if self.ahead.is_some() || self.start.as_ref().is_some_and(|start| start.ticket().is_none()) {
+        if self.waits_for_order() {
             self.settle().await?;
         }
         let step = call.run(self.shared());
@@ -335,8 +335,7 @@ impl Gate {
         milliseconds: u64,
     ) -> Result<EpochMs, Interrupt> {
         self.before_step().await?;
-        let now = self.services.clock().now();
-        let deadline = EpochMs(now.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)));
+        let deadline = later(self.services.clock().now(), milliseconds);
         let output = RecordedResult::Output(deadline.to_seconds_json());
         // It ends when it is written: a run is taken for a sleeper until the end of its last record, and this one waits for more
         // than its deadline.
@@ -373,16 +372,13 @@ impl Gate {
     /// As [`Services::wait`](crate::calls::Services::wait); with steps that run beside the workflow, the instance is kept: they
     /// would have to begin anew.
     pub(super) async fn wait(&mut self, wait: WaitFor, listening: &Listening) -> Result<(), Interrupt> {
-        while self.handles.are_running() {
-            tokio::select! {
-                biased;
-                () = self.services.wait_here(&wait, listening) => return Ok(()),
-                ended = self.handles.next() => ended?,
-            }
+        let services = self.services.clone();
+        if self.handles.while_running(services.wait_here(&wait, listening)).await?.is_some() {
+            return Ok(());
         }
         // A step may have ended in the meantime: what it has recorded must be found by whoever loads the run next.
         self.settle().await?;
-        self.services.wait(wait, listening).await
+        services.wait(wait, listening).await
     }
 
     /// Waits for the end of every started step: the outcome of the run comes behind them.
@@ -416,8 +412,7 @@ fn check_time(milliseconds: u64) -> Result<(), Failure> {
     if milliseconds <= MAX_SLEEP_MS {
         return Ok(());
     }
-    let text = format!("a wait of {milliseconds} ms is longer than the limit of {MAX_SLEEP_MS} ms");
-    Err(Failure::new("Error", Code("sleep_too_long"), text).not_retryable())
+    Err(too_long(&format!("a wait of {milliseconds} ms")).not_retryable())
 }
 
 fn timed_out(milliseconds: u64) -> Failure {

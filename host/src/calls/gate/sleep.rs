@@ -72,11 +72,11 @@ impl Gate {
     }
 }
 
-fn later(time: EpochMs, milliseconds: u64) -> EpochMs {
+pub(super) fn later(time: EpochMs, milliseconds: u64) -> EpochMs {
     EpochMs(time.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)))
 }
 
-fn too_long(sleep: &str) -> Failure {
-    let text = format!("{sleep} is longer than the limit of {MAX_SLEEP_MS} ms");
+pub(super) fn too_long(wait: &str) -> Failure {
+    let text = format!("{wait} is longer than the limit of {MAX_SLEEP_MS} ms");
     Failure::new("Error", Code("sleep_too_long"), text)
 }

@@ -95,8 +95,8 @@ impl Gate {
         Ok((Value::Object(arguments.0), may_write))
     }
 
-    /// As [`Self::before_effect`], for a transaction, which carries a start that is not written yet. It must be the first to do so: one that
-    /// waits for its commit carries the start already, and has to be committed before anything else begins.
+    /// As [`Self::before_effect`], for a transaction, which carries a start that is not written yet. It must be the first to
+    /// do so: one that waits for its commit carries the start already, and has to be committed before anything else begins.
     async fn before_transaction(&mut self) -> Result<(), Interrupt> {
         match self.start.take() {
             Some(start) if self.ahead.is_none() && start.carry() => {

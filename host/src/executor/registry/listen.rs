@@ -45,7 +45,8 @@ impl Registry {
     }
 
     /// What is to be looked for now. Not the ends of runs that are here: however such a run leaves, its signal is raised or
-    /// doubted, or it is here no more at the next look. So ten thousand parents with their children in this process cost the database nothing.
+    /// doubted, or it is here no more at the next look. So ten thousand parents with their children in this process cost the
+    /// database nothing.
     pub(in crate::executor) fn look(&self, now: Instant) -> Look {
         let mut runs = self.0.lock();
         match runs.signals.look(now) {
