@@ -77,7 +77,7 @@ impl Arguments {
 }
 
 /// Writes what a body returned.
-pub fn encode_result(function: &str, value: &impl Serialize) -> Result<String> {
+pub fn encode_result(function: &str, value: &(impl Serialize + ?Sized)) -> Result<String> {
     serde_json::to_string(value).with_result_context(function, "written")
 }
 

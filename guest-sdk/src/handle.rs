@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Result, arguments::decode_result, host};
 
@@ -36,6 +36,16 @@ impl<T> Handle<T> {
         T: DeserializeOwned,
     {
         decode_result(&self.id, &host::outcome(&self.id)?)
+    }
+
+    /// Sends a message to the run; see [`send`](crate::send).
+    pub fn send(&self, topic: &str, value: &(impl Serialize + ?Sized)) -> Result<()> {
+        crate::send(&self.id, topic, value)
+    }
+
+    /// The event `key` of the run; see [`get_event`](crate::get_event).
+    pub fn event<E: DeserializeOwned>(&self, key: &str) -> Result<Option<E>> {
+        crate::get_event(&self.id, key)
     }
 }
 

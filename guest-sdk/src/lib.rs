@@ -51,12 +51,14 @@ mod call;
 mod chance;
 pub mod env;
 mod error;
+mod events;
 mod export;
 mod handle;
 mod host;
 pub mod http;
 pub mod log;
 mod manifest;
+mod messages;
 mod panic;
 mod parallel;
 mod patches;
@@ -74,7 +76,9 @@ pub use serde_json;
 pub use crate::{
     chance::{Random, now, random, uuid},
     error::{Context, Error, Result},
+    events::{get_event, get_event_within, set_event},
     handle::{Handle, StartOptions, workflow_id},
+    messages::{recv, send, send_once},
     parallel::{Group, Step, join_all, map, race, select, select_within, timeout},
     patches::{deprecate_patch, patch},
     sleep::{sleep, sleep_until},

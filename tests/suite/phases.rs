@@ -98,6 +98,37 @@ async fn steps_side_by_side_belong_to_workflows() {
 }
 
 #[tokio::test]
+async fn events_are_set_by_workflows_and_read_by_handlers_too() {
+    let host = started().await;
+    for phase in ["transaction", "communicator", "handler"] {
+        refused(&host, phase, ("set event", "events.set"), "a workflow").await;
+    }
+    for phase in ["transaction", "communicator"] {
+        refused(&host, phase, ("get event", "events.get"), "a workflow or a handler").await;
+    }
+    assert_eq!(told(&host, "workflow", "set event").await, "ok: set");
+    for phase in ["workflow", "handler"] {
+        assert_eq!(told(&host, phase, "get event").await, "ok: None");
+    }
+}
+
+#[tokio::test]
+async fn messages_are_sent_by_workflows_and_handlers_and_taken_by_workflows() {
+    let host = started().await;
+    for phase in ["transaction", "communicator"] {
+        refused(&host, phase, ("send", "messages.send"), "a workflow or a handler").await;
+    }
+    for phase in ["transaction", "communicator", "handler"] {
+        refused(&host, phase, ("receive", "messages.receive"), "a workflow").await;
+    }
+    for phase in ["workflow", "handler"] {
+        let nobody = "NonExistentWorkflow: there is no workflow with the id `nobody` to send to";
+        assert_eq!(told(&host, phase, "send").await, nobody);
+    }
+    assert_eq!(told(&host, "workflow", "receive").await, "ok: None");
+}
+
+#[tokio::test]
 async fn requests_and_their_keys_belong_to_communicators() {
     let host = started().await;
     for phase in ["workflow", "transaction", "handler"] {

@@ -4,6 +4,8 @@
 //! machine it is written on, for its own tests, has no host: there each call is an error that says so, where the
 //! generated stubs would abort.
 
+mod events;
+mod messages;
 mod parallel;
 mod sql;
 mod steps;
@@ -18,6 +20,8 @@ use crate::{
 };
 
 pub use crate::bindings::dbos::host::log::Level;
+pub(crate) use events::{get_event, set_event};
+pub(crate) use messages::{receive, send};
 pub(crate) use parallel::{cancel_step, join_step, join_step_within, select_step, start_step};
 pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, rollback_to, savepoint};
 pub(crate) use steps::{call_communicator, call_transaction, sleep, sleep_until};

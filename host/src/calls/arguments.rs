@@ -3,6 +3,8 @@
 //! What is refused here is refused in each replay, since the component is pinned, and takes no number. So nothing is looked
 //! at that another host might see differently: size, form and names, not values.
 
+use serde_json::Value;
+
 use super::gate::MAX_PAYLOAD;
 use super::services::Program;
 use crate::workflow::{Arguments, ArgumentsError, Code, Failure, JsonError, check_json};
@@ -13,22 +15,30 @@ pub(super) fn bad_arguments(error: ArgumentsError) -> Failure {
 
 /// Arguments from a guest: a JSON object within the size limit.
 pub(super) fn parse_arguments(json: &str) -> Result<Arguments, Failure> {
+    Arguments::from_json(parse(("the arguments", "have", "are"), json)?).map_err(bad_arguments)
+}
+
+/// A value from a guest that others will read: JSON within the size limit.
+pub(super) fn parse_value(json: &str) -> Result<Value, Failure> {
+    parse(("the value", "has", "is"), json)
+}
+
+fn parse((what, has, is): (&str, &str, &str), json: &str) -> Result<Value, Failure> {
     if json.len() > MAX_PAYLOAD {
-        let text = format!("the arguments have {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
+        let text = format!("{what} {has} {} bytes, more than the limit of {MAX_PAYLOAD}", json.len());
         return Err(Failure::new("Error", Code("payload_too_large"), text).not_retryable());
     }
     let not_json = |error: serde_json::Error| {
-        Failure::new("Error", Code("bad_arguments"), format!("the arguments are not JSON: {error}"))
+        Failure::new("Error", Code("bad_arguments"), format!("{what} {is} not JSON: {error}"))
     };
     check_json(json).map_err(|error| match error {
         JsonError::Malformed(error) => not_json(error),
         JsonError::TooLarge => {
-            let text = format!("the arguments are too large: {error}");
+            let text = format!("{what} {is} too large: {error}");
             Failure::new("Error", Code("payload_too_large"), text).not_retryable()
         }
     })?;
-    let value = serde_json::from_str(json).map_err(not_json)?;
-    Arguments::from_json(value).map_err(bad_arguments)
+    serde_json::from_str(json).map_err(not_json)
 }
 
 /// A start from a guest: a workflow of the program with arguments for its parameters.

@@ -56,17 +56,24 @@ impl Chain {
     /// # Errors
     /// When the journal is closed.
     pub(super) async fn append(&self, journal: &Journal, record: NewRecord) -> Result<Place, Interrupt> {
-        let bytes = record.payload_bytes();
-        let run = record.claim.run().clone();
-        let room = journal.room(&run).await.map_err(|_closed| Interrupt::ShuttingDown)?;
+        self.append_entry(journal, Entry::Record(Box::new(record))).await.map(|(_, place)| place)
+    }
+
+    /// The same for any entry of the run, whose own fate somebody wants to know.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub(super) async fn append_entry(&self, journal: &Journal, entry: Entry) -> Result<(Ticket, Place), Interrupt> {
+        let bytes = entry.payload_bytes();
+        let room = journal.room(entry.locks()).await.map_err(|_closed| Interrupt::ShuttingDown)?;
         let mut open = self.lock();
         // Under the lock: the journal has them in the order of the chain.
-        let ticket = room.append_behind(Entry::Record(Box::new(record)), open.last.as_ref());
+        let ticket = room.append_behind(entry, open.last.as_ref());
         open.last = Some(ticket.clone());
-        open.tickets.push_back((ticket, bytes));
+        open.tickets.push_back((ticket.clone(), bytes));
         open.bytes = open.bytes.saturating_add(bytes);
         open.end.0 += 1;
-        Ok(open.end)
+        Ok((ticket, open.end))
     }
 
     /// Forgets what is durable by now. True: that is all of it.

@@ -55,6 +55,9 @@ pub struct HandlerCalls {
     pub idempotency_key: Option<String>,
     /// How many runs the handler has started.
     pub started: u32,
+    /// How many messages it has sent. Not counted with the runs: whether there is one more of these must not change the ids
+    /// of those.
+    pub(super) sent: u32,
     /// What is heard of the runs that it has started and not asked for yet, the newest last.
     pub(super) heard: VecDeque<StartedRun>,
     /// The trace that the request belongs to.
@@ -79,7 +82,7 @@ impl HandlerCalls {
         idempotency_key: Option<String>,
         trace: Option<TraceContext>,
     ) -> Self {
-        Self { services, program, idempotency_key, started: 0, heard: VecDeque::new(), trace }
+        Self { services, program, idempotency_key, started: 0, sent: 0, heard: VecDeque::new(), trace }
     }
 
     /// Starts a run and listens for its end.

@@ -12,9 +12,9 @@ use super::log::GuestLog;
 use super::unsettled::Behind;
 use super::withheld::Withheld;
 use crate::clock::Clock;
-use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, Outcome};
+use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
 use crate::workflow::{
-    AppName, Arguments, ComponentDigest, EpochMs, Failure, Manifest, OperationDigest, RecordedResult, Signal,
+    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, OperationDigest, RecordedResult, Signal,
     StepNumber, TraceContext, WorkflowId,
 };
 
@@ -155,6 +155,12 @@ pub trait Services: Send + Sync {
 
     /// As [`Self::wait`], with the instance, however long it takes.
     fn wait_here<'a>(&'a self, wait: &'a WaitFor, listening: &'a Listening) -> BoxFuture<'a, ()>;
+
+    /// An event of a run as the database has it. `None`: it is not set.
+    fn event<'a>(&'a self, run: &'a WorkflowId, key: &'a Key) -> BoxFuture<'a, Option<RecordedResult>>;
+
+    /// Sends a message of nobody's; a run's goes to the journal with its record.
+    fn send(&self, message: NewSend) -> BoxFuture<'_, Result<Landed, JournalClosed>>;
 
     /// Returns the outcome of a run, or [`Interrupt::Suspended`] when it is long in coming. `None`: no such run.
     fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>>;

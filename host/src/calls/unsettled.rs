@@ -123,7 +123,7 @@ pub(super) async fn durable(tickets: &[Ticket]) -> Result<(), Interrupt> {
 
 pub(super) fn check(landed: Result<Landed, JournalClosed>) -> Result<(), Interrupt> {
     match landed {
-        Ok(Landed::Written) => Ok(()),
+        Ok(Landed::Written | Landed::Nobody | Landed::Received(_)) => Ok(()),
         Ok(Landed::Exists) => Err(Interrupt::Reload),
         Ok(Landed::NotOwner) => Err(Interrupt::Lost),
         // The result was shown and cannot be recorded: nobody can go on from here, in this instance or the next.

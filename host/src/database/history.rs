@@ -127,7 +127,7 @@ fn record(row: &Row) -> Record {
 }
 
 /// A record in a serialization that only another SDK reads becomes an error that says so, at the call that gets it.
-fn result(output: Option<String>, error: Option<String>, serialization: Option<&str>) -> RecordedResult {
+pub(super) fn result(output: Option<String>, error: Option<String>, serialization: Option<&str>) -> RecordedResult {
     let readable = matches!(serialization, None | Some("portable_json"));
     match (output, error) {
         (_, Some(error)) => RecordedResult::Failed(Failure::from_stored(&error)),

@@ -242,6 +242,7 @@ impl Executor {
             Ok(Landed::Exists) => Err(settled.map_or_else(interrupted, |()| AttemptEnd::Reload)),
             // Those who wait read the row: an outcome whose answer was lost is there, as is one that others wrote.
             Ok(Landed::NotOwner) => Err(AttemptEnd::Lost),
+            Ok(Landed::Nobody | Landed::Received(_)) => unreachable!("an outcome is no message"),
             Err(_closed) => Err(AttemptEnd::ShuttingDown),
         }
     }

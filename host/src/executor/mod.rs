@@ -13,9 +13,11 @@ mod communicator;
 mod control;
 mod difference;
 mod drive;
+mod events;
 mod give_back;
 mod habit;
 mod handler;
+mod messages;
 mod outcome;
 mod parked;
 mod poll;
@@ -37,6 +39,7 @@ use tokio::sync::{Notify, watch};
 pub use app::{App, AppSettings};
 pub use difference::{ArgumentDifference, Difference};
 pub use handler::HandlerError;
+pub use messages::SendError;
 pub use slots::SlotCounts;
 pub use start::{StartError, Started};
 
@@ -47,6 +50,7 @@ use crate::recovery::Lease;
 use crate::sandbox::Sandbox;
 use crate::workflow::{AppName, WorkflowId};
 use backlog::Backlog;
+use events::Teller;
 use give_back::GiveBack;
 use registry::Registry;
 use slots::Slots;
@@ -144,8 +148,10 @@ impl Executor {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         let runs = Registry::new(parts.clock.clone());
+        let teller = Teller::open(parts.database.clone());
+        let wrote = runs.raiser(move |signal| teller.tell(signal));
         Arc::new_cyclic(|myself| Self {
-            journal: Journal::open(&parts.database, parts.limits.journal_connections, &runs.raiser()),
+            journal: Journal::open(&parts.database, parts.limits.journal_connections, &wrote),
             loader: Loader::open(parts.database.clone()),
             give_back: GiveBack::open(parts.database.clone()),
             database: parts.database,

@@ -9,8 +9,8 @@ use super::difference::difference;
 use super::start::{NewOrFound, StartError, Started};
 use crate::calls::{Interrupt, Listening, Program, Services, StartRequest, StartedRun, StepCall, StepEnd, WaitFor};
 use crate::clock::Clock;
-use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, Outcome};
-use crate::workflow::{Arguments, Code, Failure, Signal, StepKind, TraceContext, WorkflowId};
+use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
+use crate::workflow::{Arguments, Code, Failure, Key, RecordedResult, Signal, StepKind, TraceContext, WorkflowId};
 
 impl Services for Executor {
     fn clock(&self) -> &Clock {
@@ -111,6 +111,14 @@ impl Services for Executor {
 
     fn wait_here<'a>(&'a self, wait: &'a WaitFor, listening: &'a Listening) -> BoxFuture<'a, ()> {
         self.heard_or_due(wait, listening).boxed()
+    }
+
+    fn event<'a>(&'a self, run: &'a WorkflowId, key: &'a Key) -> BoxFuture<'a, Option<RecordedResult>> {
+        self.event_so_far(run, key).boxed()
+    }
+
+    fn send(&self, message: NewSend) -> BoxFuture<'_, Result<Landed, JournalClosed>> {
+        async move { self.journal.write(Entry::Send(Box::new(message))).await }.boxed()
     }
 
     fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>> {

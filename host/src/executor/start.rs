@@ -154,6 +154,7 @@ impl Executor {
             Fate::Landed(Landed::Refused(failure)) => Some(Err(StartError::Refused(failure))),
             // Nothing was acknowledged: whatever the withheld start has come to, the key decides.
             Fate::Landed(Landed::NotOwner) | Fate::Abandoned => None,
+            Fate::Landed(Landed::Nobody | Landed::Received(_)) => unreachable!("a start is no message"),
             Fate::Closed => Some(Err(StartError::ShuttingDown)),
         }
     }

@@ -36,8 +36,10 @@ const APP: &str = "dbos:host/app@0.1.0";
 /// What this host grants, by the beginning of the name; the rest of the name is checked by wasmtime.
 const GRANTED: &[&str] = &[
     "dbos:host/communicator@0.1.0",
+    "dbos:host/events@0.1.0",
     "dbos:host/log@0.1.0",
     "dbos:host/parallel@0.1.0",
+    "dbos:host/messages@0.1.0",
     "dbos:host/sleep@0.1.0",
     "dbos:host/sql@0.1.0",
     "dbos:host/transaction@0.1.0",

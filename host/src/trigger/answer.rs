@@ -15,7 +15,7 @@ use super::path;
 use super::problem::Problem;
 use super::routes::Matched;
 use super::server::Shared;
-use super::{handler, result, start};
+use super::{events, handler, messages, result, start};
 use crate::workflow::{Code, WorkflowId};
 
 /// A resource of the host's own.
@@ -24,6 +24,10 @@ enum Own<'a> {
     Workflow(&'a str),
     /// `/workflows/{id}/result`.
     Result(&'a str),
+    /// `/workflows/{id}/events/{key}`.
+    Event(&'a str, &'a str),
+    /// `/workflows/{id}/messages`.
+    Messages(&'a str),
     /// Anything else below `/workflows`.
     Nothing,
 }
@@ -52,6 +56,16 @@ impl Shared {
             Some(Own::Result(named)) => match parts.method.as_str() {
                 "GET" | "HEAD" => result::answer(&self.executor, &run(named)?, &parts).await,
                 _ => not_that_method(&parts, &["GET"]),
+            },
+            Some(Own::Event(named, key)) => match parts.method.as_str() {
+                "GET" | "HEAD" => {
+                    events::answer(&self.executor, &run(named)?, &path::decoded("key", key)?, &parts).await
+                }
+                _ => not_that_method(&parts, &["GET"]),
+            },
+            Some(Own::Messages(named)) => match parts.method.as_str() {
+                "POST" => messages::answer(&self, &run(named)?, &parts, body).await,
+                _ => not_that_method(&parts, &["POST"]),
             },
             Some(Own::Nothing) => Err(unknown_route("the host", parts.uri.path(), None)),
         }
@@ -82,6 +96,11 @@ fn own(path: &str) -> Option<Own<'_>> {
         _ if rest.is_empty() => Own::Nothing,
         None => Own::Workflow(rest),
         Some((id, "result")) if !id.is_empty() => Own::Result(id),
+        Some((id, "messages")) if !id.is_empty() => Own::Messages(id),
+        Some((id, of_run)) if !id.is_empty() => match of_run.split_once('/') {
+            Some(("events", key)) if !key.is_empty() && !key.contains('/') => Own::Event(id, key),
+            _ => Own::Nothing,
+        },
         Some(_) => Own::Nothing,
     })
 }
@@ -125,12 +144,21 @@ mod tests {
             None => "app",
             Some(Own::Workflow(named)) => named,
             Some(Own::Result(_)) => "result",
+            Some(Own::Event(_, key)) => key,
+            Some(Own::Messages(_)) => "messages",
             Some(Own::Nothing) => "nothing",
         };
         for (path, expected) in [
             ("/workflows/pay", "pay"),
             ("/workflows/a%2Fb", "a%2Fb"),
             ("/workflows/pay/result", "result"),
+            ("/workflows/pay/events/a%2Fb", "a%2Fb"),
+            ("/workflows/pay/messages", "messages"),
+            ("/workflows/pay/messages/", "nothing"),
+            ("/workflows/pay/events/", "nothing"),
+            ("/workflows/pay/events", "nothing"),
+            ("/workflows/pay/events/a/b", "nothing"),
+            ("/workflows//events/a", "nothing"),
             ("/workflows", "nothing"),
             ("/workflows/", "nothing"),
             ("/workflows//result", "nothing"),

@@ -8,10 +8,12 @@
 mod answer;
 mod body;
 mod connection;
+mod events;
 #[cfg(feature = "failpoints")]
 pub(crate) mod fuzz;
 mod handler;
 mod limits;
+mod messages;
 mod path;
 mod prefer;
 mod problem;

@@ -20,7 +20,7 @@ use crate::executor::Executor;
 use crate::workflow::{Code, Failure, Status, WorkflowId, excerpt};
 
 /// How long the database may take to tell about a run.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When a client may ask again, in seconds.
 const RETRY_SOON: HeaderValue = HeaderValue::from_static("1");
@@ -65,13 +65,16 @@ pub(super) async fn wait(
             Ok(outcome) => told(run, outcome),
             Err(_too_short) => Ok(not_yet(run, again)),
         },
-        () = executor.stopped() => {
-            let text = format!("the host is shutting down; the workflow `{run}` goes on after it");
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("shutting_down"), text);
-            let problem = problem.with("id", run.as_str()).header(header::RETRY_AFTER, RETRY_AFTER_RESTART);
-            Err(problem.header(header::LOCATION, value(&again)))
-        }
+        () = executor.stopped() => Err(shutting_down(run, &again)),
     }
+}
+
+/// The host stops while a client waits; `again` is where to look later.
+pub(super) fn shutting_down(run: &WorkflowId, again: &str) -> Problem {
+    let text = format!("the host is shutting down; the workflow `{run}` goes on after it");
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("shutting_down"), text);
+    let problem = problem.with("id", run.as_str()).header(header::RETRY_AFTER, RETRY_AFTER_RESTART);
+    problem.header(header::LOCATION, value(again))
 }
 
 /// A run's end. `None`: there is no such run.
@@ -100,7 +103,7 @@ fn value(location: &str) -> HeaderValue {
     HeaderValue::from_str(location).expect("percent-encoded text is visible ASCII")
 }
 
-fn unavailable(run: &WorkflowId, error: &dyn Display) -> Problem {
+pub(super) fn unavailable(run: &WorkflowId, error: &dyn Display) -> Problem {
     tracing::warn!("cannot read the workflow `{run}`: {error}");
     let text = "the database does not answer; try again";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("database_unavailable"), text)
@@ -112,14 +115,14 @@ pub(super) fn at(run: &WorkflowId) -> String {
     format!("/workflows/{}", path::encoded(run.as_str()))
 }
 
-fn json_answer(status: StatusCode, text: String) -> Response {
+pub(super) fn json_answer(status: StatusCode, text: String) -> Response {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-fn no_such_workflow(run: &WorkflowId) -> Problem {
+pub(super) fn no_such_workflow(run: &WorkflowId) -> Problem {
     let text = format!("there is no workflow `{}`", excerpt(run.as_str()));
     Problem::new(StatusCode::NOT_FOUND, Code("no_such_workflow"), text)
 }

@@ -70,7 +70,7 @@ fn find_app(executor: &Executor, name: &str) -> Result<Arc<App>, Problem> {
 /// Refuses what a page on another site makes a browser send. A browser asks before it sends JSON to another site, and is
 /// not answered; without that type it does not ask, and an empty body would start a workflow that has no parameters.
 /// Browsers say where a request comes from; old ones only by `Origin`. Programs say neither.
-fn refuse_pages_of_others(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_pages_of_others(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     // Whoever lets another site send JSON, by answering the browser's question in a proxy, has decided it.
     if text("content-type").as_deref().is_some_and(is_json) {
@@ -98,13 +98,18 @@ fn arguments(headers: &HeaderMap, body: &[u8]) -> Result<Arguments, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Arguments::default());
     }
+    Arguments::from_json(json_body(headers, body)?).map_err(|error| bad_arguments(&error))
+}
+
+/// The JSON that a body is. What says that it is something else is refused.
+pub(super) fn json_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     if !content_type.as_deref().is_some_and(is_json) {
         let came = content_type.map_or("none".to_owned(), |text| format!("`{}`", excerpt(&text)));
         let text = format!("the Content-Type must be `application/json`, but {came} came");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code("unsupported_media_type"), text));
     }
-    Arguments::from_json(json_of(body)?).map_err(|error| bad_arguments(&error))
+    json_of(body)
 }
 
 fn json_of(body: &[u8]) -> Result<Value, Problem> {
@@ -118,7 +123,7 @@ fn json_of(body: &[u8]) -> Result<Value, Problem> {
     check_json(text).map_err(|error| match error {
         JsonError::Malformed(error) => malformed(error),
         JsonError::TooLarge => {
-            let text = format!("the arguments cannot be read: {error}");
+            let text = format!("the body cannot be read: {error}");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code("payload_too_large"), text)
         }
     })?;

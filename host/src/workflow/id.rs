@@ -7,7 +7,8 @@ use std::sync::Arc;
 /// add `-<n>` for each generation, so a limit far below that leaves room for both.
 const MAX_ID_BYTES: usize = 512;
 
-/// The longest name of an app, workflow, step or route, in bytes: what DBOS reserves for class names.
+/// The longest name of an app, workflow, step, route, event or topic, in bytes: what DBOS reserves for class names. It is far
+/// below what an index can have, together with a workflow id.
 const MAX_NAME_BYTES: usize = 255;
 
 /// A text that is not acceptable as an id or a name.
@@ -164,7 +165,7 @@ pub fn check_name(what: &'static str, text: &str) -> Result<(), InvalidName> {
     Err(InvalidName { what, shown: text.escape_debug().take(80).collect(), reason })
 }
 
-/// Checks a name that people choose freely, as that of a patch: 1 to 255 bytes without control characters.
+/// Checks a name that people choose freely, as those of patches, events and topics: 1 to 255 bytes without control characters.
 pub(super) fn check_text(what: &'static str, text: &str) -> Result<(), InvalidName> {
     let reason = if text.is_empty() {
         "it is empty"

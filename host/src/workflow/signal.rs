@@ -7,12 +7,26 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::WorkflowId;
+use super::id::{InvalidName, check_text};
 
 /// What messages of a run are kept apart by.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Topic(Arc<str>);
 
+/// How DBOS stores that a message has no topic.
+const NO_TOPIC: &str = "__null__topic__";
+
 impl Topic {
+    /// Checks a text from outside. None: messages without a topic, which are kept apart from the others too.
+    ///
+    /// # Errors
+    /// When it is empty, longer than 255 bytes, or has control characters.
+    pub fn parse(text: Option<&str>) -> Result<Self, InvalidName> {
+        let Some(text) = text else { return Ok(Self(NO_TOPIC.into())) };
+        check_text("topic", text)?;
+        Ok(Self(text.into()))
+    }
+
     /// A topic as the database has it.
     #[must_use]
     pub fn stored(text: &str) -> Self {
@@ -37,6 +51,15 @@ impl fmt::Debug for Topic {
 pub struct Key(Arc<str>);
 
 impl Key {
+    /// Checks a text from outside.
+    ///
+    /// # Errors
+    /// When it is empty, longer than 255 bytes, or has control characters.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        check_text("key", text)?;
+        Ok(Self(text.into()))
+    }
+
     /// A key as the database has it.
     #[must_use]
     pub fn stored(text: &str) -> Self {

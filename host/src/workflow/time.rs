@@ -24,6 +24,12 @@ impl EpochMs {
         (seconds.abs() < 9.0e12).then(|| Self((seconds * 1000.0).round() as i64))
     }
 
+    /// The moment so many milliseconds later.
+    #[must_use]
+    pub fn after_ms(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)))
+    }
+
     /// Milliseconds from `earlier` to this moment; 0 when it is later.
     #[must_use]
     pub fn millis_since(self, earlier: Self) -> u64 {

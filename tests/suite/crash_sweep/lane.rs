@@ -180,6 +180,18 @@ impl Lane {
             }
             picture.runs.insert(id, (row.get(1), row.get(2), row.get(3), row.get(4)));
         }
+        let events = "SELECT workflow_uuid, function_id, key, value FROM dbos.workflow_events_history";
+        for row in self.database.query(events, &[]).await {
+            picture.events.insert((row.get(0), row.get(1)), (row.get(2), row.get(3)));
+        }
+        for row in self.database.query("SELECT workflow_uuid, key, value FROM dbos.workflow_events", &[]).await {
+            picture.last_events.insert((row.get(0), row.get(1)), row.get(2));
+        }
+        let messages = "SELECT destination_uuid, topic, message, consumed_by_function_id FROM dbos.notifications
+                         WHERE consumed = (consumed_by_function_id IS NOT NULL) ORDER BY 1, 4, created_at_epoch_ms";
+        for row in self.database.query(messages, &[]).await {
+            picture.messages.push((row.get(0), row.get(1), row.get(2), row.get(3)));
+        }
         picture.effects = self.database.query(self.program.effects, &[]).await.iter().map(|row| row.get(0)).collect();
         for request in self.outside.received() {
             let key = request.header("idempotency-key").expect("every request of a swept program has a key");

@@ -11,6 +11,11 @@ pub(super) struct Picture {
     pub(super) runs: BTreeMap<String, (String, String, Option<String>, Option<String>)>,
     /// The records, by run and number.
     pub(super) steps: BTreeMap<(String, i32), Step>,
+    /// The values of events by run and number, and the last values by run and key.
+    pub(super) events: BTreeMap<(String, i32), (String, String)>,
+    pub(super) last_events: BTreeMap<(String, String), String>,
+    /// The messages: whom they are for, about what, what they say, and the number that has taken each.
+    pub(super) messages: Vec<(String, String, String, Option<i32>)>,
     /// The rows that transactions left, sorted.
     pub(super) effects: Vec<String>,
     /// How many requests each communicator sent, by run and number.
@@ -45,6 +50,17 @@ impl Rules {
     pub(super) fn check_crash(&self, case: &str, picture: &Picture) {
         let rows = picture.steps.values().filter(|step| (self.leaves_a_row)(&step.name)).count();
         assert_eq!(picture.effects.len(), rows, "{case}: rows and records are one commit: {picture:#?}");
+        let set = picture.steps.iter().filter(|(_, step)| step.name == "DBOS.setEvent").map(|(key, _)| key);
+        assert!(set.eq(picture.events.keys()), "{case}: an event and its record are one write: {picture:#?}");
+        let last = picture.events.iter().map(|((run, _), (key, value))| ((run.clone(), key.clone()), value.clone()));
+        assert_eq!(picture.last_events, last.collect(), "{case}: what is shown is the last value: {picture:#?}");
+        let named = |name: &'static str| picture.steps.iter().filter(move |(_, step)| step.name == name);
+        let sent = named("DBOS.send").filter(|(_, step)| step.error.is_none()).count();
+        assert_eq!(picture.messages.len(), sent, "{case}: a message and its record are one write: {picture:#?}");
+        let taken: Vec<_> =
+            picture.messages.iter().filter_map(|(run, .., taken)| Some((run.clone(), (*taken)?))).collect();
+        let received = named("DBOS.recv").filter(|(_, step)| step.output.is_some()).map(|(key, _)| key.clone());
+        assert_eq!(taken, received.collect::<Vec<_>>(), "{case}: what is taken is recorded: {picture:#?}");
         for (key, step) in &picture.steps {
             assert!(self.undisturbed.steps.contains_key(key), "{case}: an unknown step {step:?}");
         }

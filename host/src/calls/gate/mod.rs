@@ -16,7 +16,10 @@
 //! What each kind of call does between its number and its record is in a file of its own.
 
 mod children;
+mod events;
 mod handles;
+mod messages;
+mod pair;
 mod parallel;
 mod patch;
 mod sleep;
@@ -24,6 +27,9 @@ mod started;
 mod step;
 
 pub(super) use children::no_such_workflow;
+pub(super) use events::event_of;
+pub(super) use messages::message_to;
+pub(super) use pair::optional;
 pub(super) use parallel::Group;
 
 use std::sync::Arc;

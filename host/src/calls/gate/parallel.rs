@@ -10,7 +10,7 @@
 use serde_json::{Value, json};
 
 use super::handles::{Called, Ended};
-use super::sleep::{MAX_SLEEP_MS, later, too_long};
+use super::sleep::{MAX_SLEEP_MS, too_long};
 use super::started::{Shared, StartedCall};
 use super::{Answer, Gate, answer};
 use crate::calls::interrupt::{Interrupt, WaitFor};
@@ -266,17 +266,11 @@ impl Gate {
             let (number, found) = self.history_only(operation)?;
             return Ok((number, found, None));
         };
-        let (number, pair) = self.history.take_pair(operation)?;
-        self.log.replaying(self.history.is_replaying());
+        let (number, second, pair) = self.take_wait(operation)?;
         match pair {
             Pair::Answered(record) => Ok((number, Some(record), None)),
             Pair::Waiting { deadline } => Ok((number, None, Some(deadline))),
-            Pair::New => {
-                self.leave()?;
-                let second = number.next().expect("the history has taken two numbers");
-                self.budget.check(second).map_err(Interrupt::Exhausted)?;
-                Ok((number, None, Some(self.record_deadline(second, None, milliseconds).await?)))
-            }
+            Pair::New => Ok((number, None, Some(self.record_deadline(second, None, milliseconds).await?))),
         }
     }
 
@@ -335,14 +329,9 @@ impl Gate {
         milliseconds: u64,
     ) -> Result<EpochMs, Interrupt> {
         self.before_step().await?;
-        let deadline = later(self.services.clock().now(), milliseconds);
-        let output = RecordedResult::Output(deadline.to_seconds_json());
-        // It ends when it is written: a run is taken for a sleeper until the end of its last record, and this one waits for more
-        // than its deadline.
-        let record = self.new_record(number, (SLEEP, digest), output);
-        self.record(record).await?;
-        let unsettled = self.unsettled();
-        self.handles.beside(unsettled.settle()).await?;
+        let deadline = self.services.clock().now().after_ms(milliseconds);
+        self.append_deadline(number, digest, deadline).await?;
+        self.settle_beside().await?;
         Ok(deadline)
     }
 
@@ -363,9 +352,16 @@ impl Gate {
     /// not do anyway.
     async fn say(&mut self) -> Result<(), Interrupt> {
         if self.log.is_held_back() {
-            let unsettled = self.unsettled();
-            self.handles.beside(unsettled.settle()).await?;
+            self.settle_beside().await?;
         }
+        Ok(())
+    }
+
+    /// As [`Self::settle`]; of steps that end meanwhile it is heard.
+    pub(super) async fn settle_beside(&mut self) -> Result<(), Interrupt> {
+        let unsettled = self.unsettled();
+        self.handles.beside(unsettled.settle()).await?;
+        self.chain.forget_written();
         Ok(())
     }
 

@@ -23,7 +23,7 @@ impl Gate {
         if milliseconds > MAX_SLEEP_MS {
             return Ok(Err(too_long(&format!("a sleep of {milliseconds} ms"))));
         }
-        self.wait_until(json!({ "milliseconds": milliseconds }), |now| later(now, milliseconds)).await
+        self.wait_until(json!({ "milliseconds": milliseconds }), |now| now.after_ms(milliseconds)).await
     }
 
     /// A durable sleep until a time. When it returns, the clock has passed it, and so has the time that the guest sees.
@@ -33,7 +33,7 @@ impl Gate {
     pub async fn sleep_until(&mut self, milliseconds: u64) -> Answer<()> {
         // Compared with what the guest sees: what is refused here must be refused in each replay, years later too.
         let wake = EpochMs(i64::try_from(milliseconds).unwrap_or(i64::MAX));
-        if wake > later(self.time.now(), MAX_SLEEP_MS) {
+        if wake > self.time.now().after_ms(MAX_SLEEP_MS) {
             return Ok(Err(too_long(&format!("a sleep until {milliseconds} ms after 1970-01-01T00:00:00Z"))));
         }
         self.wait_until(json!({ "until": milliseconds }), |_| wake).await
@@ -70,10 +70,6 @@ impl Gate {
         failpoint::hit("gate.before_answer").await;
         Ok(Ok(()))
     }
-}
-
-pub(super) fn later(time: EpochMs, milliseconds: u64) -> EpochMs {
-    EpochMs(time.0.saturating_add(i64::try_from(milliseconds).unwrap_or(i64::MAX)))
 }
 
 pub(super) fn too_long(wait: &str) -> Failure {

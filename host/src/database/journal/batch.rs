@@ -100,6 +100,9 @@ enum Touch {
 /// after it.
 fn touch(rule: Rule, touched: &mut HashMap<String, Touch>, entry: &Entry) -> bool {
     let (run, parent, by) = match entry {
+        // Nobody's message touches nothing of the run that it is for.
+        Entry::Send(new) if new.record.is_none() => return true,
+        Entry::Send(_) | Entry::Receive(_) => (entry.run(), None, Touch::Other),
         Entry::Start(new) => match &new.parent {
             None => (new.claim().run(), None, Touch::Start(new.claim().token().to_owned())),
             Some(record) => (new.claim().run(), Some(record.claim.run()), Touch::Other),

@@ -16,6 +16,7 @@
 //! one that it was made from: all that come at once, from its start to its outcome, are one commit (`batch`).
 
 mod batch;
+mod session;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,9 +32,11 @@ use tokio::sync::{SetOnce, mpsc};
 use self::writer::Writer;
 use super::connection::Database;
 use super::finish::{FinalOutcome, Finish};
-use super::record::NewRecord;
+use super::message::{NewSend, Order};
+use super::receive::{NewReceive, Received};
+use super::record::{Effect, NewRecord};
 use super::start::NewRun;
-use crate::workflow::{Failure, Signal, WorkflowId};
+use crate::workflow::{Failure, Key, Signal, WorkflowId};
 
 /// Entries that wait for one connection. When it is full, `append` waits: a slow database slows the guests down and does not
 /// fill the host's memory.
@@ -52,31 +55,41 @@ pub enum Entry {
     Record(Box<NewRecord>),
     /// A run's outcome.
     Finish(Box<Finish>),
+    /// A message, and the sender's record of it.
+    Send(Box<NewSend>),
+    /// A look into a run's mailbox, with the record of what is taken out of it.
+    Receive(Box<NewReceive>),
 }
 
 impl Entry {
-    /// The run that it is about.
+    /// The run that it is about. A message of nobody is about the one that it is for, whose row it keeps.
     fn run(&self) -> &WorkflowId {
         match self {
             Self::Start(new) => new.claim().run(),
             Self::Record(new) => new.claim.run(),
             Self::Finish(new) => new.claim.run(),
+            Self::Send(new) => new.record.as_ref().map_or(&new.to, |record| record.claim.run()),
+            Self::Receive(new) => new.record.claim.run(),
         }
     }
 
     /// The run whose row it locks: all that lock one row are written by one connection, so that they keep their order.
-    fn locks(&self) -> &WorkflowId {
+    #[must_use]
+    pub fn locks(&self) -> &WorkflowId {
         match self {
             Self::Start(new) => new.parent.as_ref().map_or(new.claim(), |record| &record.claim).run(),
-            Self::Record(_) | Self::Finish(_) => self.run(),
+            Self::Record(_) | Self::Finish(_) | Self::Send(_) | Self::Receive(_) => self.run(),
         }
     }
 
     /// The size of what a guest or a client put into it.
-    fn payload_bytes(&self) -> usize {
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Start(new) => new.input_bytes(),
             Self::Record(new) => new.payload_bytes(),
+            Self::Send(new) => new.message.len(),
+            Self::Receive(_) => 0,
             Self::Finish(new) => match &new.outcome {
                 FinalOutcome::Success(json) => json.len(),
                 FinalOutcome::Error(failure) | FinalOutcome::DeadLetter(failure) => failure.message.len(),
@@ -88,7 +101,12 @@ impl Entry {
     fn raises(&self) -> Option<Signal> {
         match self {
             Self::Finish(new) => Some(Signal::Ended(new.claim.run().clone())),
-            Self::Start(_) | Self::Record(_) => None,
+            Self::Record(new) => {
+                let Effect::Event { key, .. } = new.effect.as_ref()?;
+                Some(Signal::Event(new.claim.run().clone(), Key::stored(key)))
+            }
+            Self::Send(new) => Some(Signal::Message(new.to.clone(), new.topic.clone())),
+            Self::Start(_) | Self::Receive(_) => None,
         }
     }
 
@@ -105,6 +123,10 @@ impl Entry {
             (Self::Record(_), false) => "record.after_commit",
             (Self::Finish(_), true) => "finish.before_commit",
             (Self::Finish(_), false) => "finish.after_commit",
+            (Self::Send(_), true) => "send.before_commit",
+            (Self::Send(_), false) => "send.after_commit",
+            (Self::Receive(_), true) => "receive.before_commit",
+            (Self::Receive(_), false) => "receive.after_commit",
         }
     }
 }
@@ -121,6 +143,20 @@ pub enum Landed {
     NotOwner,
     /// The database refused it for a reason that the guest must hear.
     Refused(Failure),
+    /// There is no run that the message could be for. The sender's record, if it has one, says so and is durable.
+    Nobody,
+    /// A mailbox was looked into. What this says is durable.
+    Received(Received),
+}
+
+impl Landed {
+    /// Whatever has come of it is durable, and what was made from it may be written.
+    fn is_durable(&self) -> bool {
+        match self {
+            Self::Written | Self::Nobody | Self::Received(_) => true,
+            Self::Exists | Self::NotOwner | Self::Refused(_) => false,
+        }
+    }
 }
 
 /// The journal was closed: the host is shutting down.
@@ -144,12 +180,12 @@ impl Ticket {
     /// True when the entry is known to be durable.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        self.0.get() == Some(&Ok(Landed::Written))
+        matches!(self.0.get(), Some(Ok(landed)) if landed.is_durable())
     }
 
     /// The entry's fate is known, and it was not written.
     fn is_refused(&self) -> bool {
-        matches!(self.0.get(), Some(Ok(landed)) if *landed != Landed::Written)
+        matches!(self.0.get(), Some(Ok(landed)) if !landed.is_durable())
     }
 }
 
@@ -241,9 +277,11 @@ impl Journal {
     #[must_use]
     pub fn open(database: &Database, connections: NonZeroU32, wrote: &mpsc::Sender<Signal>) -> Self {
         let lost_answers = Arc::new(AtomicBool::new(false));
+        let order = Order::default();
         let open = |_| {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            tokio::spawn(Writer::new(database.clone(), Arc::clone(&lost_answers), wrote.clone()).run(receiver));
+            let shared = (wrote.clone(), order.clone());
+            tokio::spawn(Writer::new(database.clone(), Arc::clone(&lost_answers), shared).run(receiver));
             sender
         };
         Self { queues: (0..connections.get()).map(open).collect(), lost_answers }

@@ -4,36 +4,30 @@
 //! and nobody waits for a timer. An error that nobody expected may have come from a single entry: then each is written in
 //! a commit of its own, and a bad one costs only itself.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join5};
 use tokio::sync::mpsc;
+use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error};
 
-use super::{Entry, Landed, Pending, batch};
+use super::session::Session;
+use super::{Landed, Pending, batch};
 use crate::database::connection::{Backoff, Database};
 use crate::database::error::{DatabaseError, is_connection_lost};
-use crate::database::finish::Finish;
-use crate::database::progress::{self, Keys, Progress};
-use crate::database::record::NewRecord;
-use crate::database::start;
+use crate::database::message::Order;
+use crate::database::progress::Keys;
 use crate::failpoint;
 use crate::workflow::{Code, Failure, Signal};
 
 /// How long one statement of the journal may take before it is cancelled and sent again.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a statement waits for a row that somebody else has locked. Those who mean well (a take-over, a cancel, a last
-/// flight) hold one for milliseconds. What has to wait longer waits by itself, and not in the way of every other run.
-const LOCK_TIMEOUT_MS: u32 = 1000;
-
-/// How long a commit may go without an answer before its connection is given up. A commit has four statements at most,
+/// How long a commit may go without an answer before its connection is given up. A commit has six statements at most,
 /// each of which may wait for a lock for as long as it is let; they share the connection with BEGIN and COMMIT.
-const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(5);
+const COMMIT_TIMEOUT: Duration = STATEMENT_TIMEOUT.saturating_mul(7);
 
 /// How long the server may take to let the journal in and to prepare its statements. Something between may take the
 /// connection and have nothing behind it.
@@ -45,31 +39,22 @@ const IN_THE_WAY: [SqlState; 2] = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_D
 /// How long at least the journal waits when nothing can be written now but what somebody has locked.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long plans are kept. One that was made for a table of a few rows reads the table from end to end, and goes on to
-/// do so when it has a million: the server looks again when its statistics change, which may take minutes. Making the
-/// plans takes about three milliseconds.
-const PLANS_LAST: Duration = Duration::from_secs(1);
-
 /// The task (lifetime: the process).
 pub(super) struct Writer {
     database: Database,
     session: Option<Session>,
     lost_answers: Arc<AtomicBool>,
     wrote: mpsc::Sender<Signal>,
-}
-
-/// A connection with the journal's statements.
-pub(super) struct Session {
-    pub(super) client: Client,
-    starts: start::Statements,
-    pub(super) progress: progress::Statements,
-    /// When plans were last made, at the earliest.
-    pub(super) planned_at: Instant,
+    order: Order,
 }
 
 impl Writer {
-    pub(super) fn new(database: Database, lost_answers: Arc<AtomicBool>, wrote: mpsc::Sender<Signal>) -> Self {
-        Self { database, session: None, lost_answers, wrote }
+    pub(super) fn new(
+        database: Database,
+        lost_answers: Arc<AtomicBool>,
+        (wrote, order): (mpsc::Sender<Signal>, Order),
+    ) -> Self {
+        Self { database, session: None, lost_answers, wrote, order }
     }
 
     /// Writes what comes, until the last front of the journal is dropped.
@@ -181,7 +166,8 @@ impl Writer {
                     }
                 },
             };
-            let Ok(written) = tokio::time::timeout(COMMIT_TIMEOUT, session.commit(together, keys)).await else {
+            let Ok(written) = tokio::time::timeout(COMMIT_TIMEOUT, session.commit(together, keys, &self.order)).await
+            else {
                 // Neither an answer nor the server's own time limit: the connection leads nowhere.
                 tracing::warn!("the database does not answer the journal; it connects anew");
                 lost_answer = true;
@@ -272,123 +258,6 @@ fn fill(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) {
     }
 }
 
-impl Session {
-    pub(super) async fn open(database: &Database) -> Result<Self, DatabaseError> {
-        let client = database.own_client().await?;
-        // A lock that somebody holds for hours must not stop every run of this host in silence: the statement is
-        // cancelled, the log says so, and it is sent again.
-        // The statements' plans do not depend on what is in the arrays; making them anew each time costs more than they do.
-        let timeout = STATEMENT_TIMEOUT.as_millis();
-        let settings = format!(
-            "SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'; SET statement_timeout = {timeout}; \
-             SET plan_cache_mode = force_generic_plan"
-        );
-        client.batch_execute(&settings).await?;
-        let (starts, progress) = (start::prepare(&client).await?, progress::prepare(&client).await?);
-        Ok(Self { client, starts, progress, planned_at: Instant::now() })
-    }
-
-    /// Writes the entries in one commit and says what became of each.
-    ///
-    /// Everything is sent at once. When a statement fails, the transaction is aborted, and the COMMIT behind it rolls
-    /// back with an answer that looks like success; so each statement's result is looked at.
-    pub(super) async fn commit(&mut self, together: &[Pending], keys: Keys) -> Result<Vec<Landed>, Error> {
-        let (mut starts, mut children, mut parents) = (Vec::new(), Vec::new(), Vec::new());
-        // Of runs that are there, and of those that start in this very commit.
-        let (mut progress, mut first_progress) = (Steps::default(), Steps::default());
-        let mut started = HashSet::new();
-        for pending in together {
-            match &pending.entry {
-                Entry::Start(new) => match &new.parent {
-                    None => {
-                        started.insert(new.claim().run());
-                        starts.push(&**new);
-                    }
-                    Some(parent) => {
-                        children.push(&**new);
-                        parents.push(parent);
-                    }
-                },
-                Entry::Record(new) if started.contains(new.claim.run()) => first_progress.records.push(&**new),
-                Entry::Record(new) => progress.records.push(&**new),
-                Entry::Finish(new) if started.contains(new.claim.run()) => first_progress.outcomes.push(&**new),
-                Entry::Finish(new) => progress.outcomes.push(&**new),
-            }
-        }
-        if self.planned_at.elapsed() > PLANS_LAST {
-            self.client.batch_execute("DISCARD PLANS").await?;
-            self.planned_at = Instant::now();
-        }
-        if let ([Pending { entry: Entry::Record(new), .. }], Keys::New) = (together, keys)
-            && new.effect.is_none()
-        {
-            return Ok(vec![progress::write_lone(&self.client, self.progress.lone(), new).await?]);
-        }
-        if progress.has_effects() || first_progress.has_effects() {
-            self.progress.prepare_effects(&self.client).await?;
-        }
-        let client = &self.client;
-        let kinds = [starts.is_empty(), children.is_empty(), progress.is_empty(), first_progress.is_empty()];
-        // A statement alone is a transaction by itself, and saves two messages.
-        let is_alone = kinds.into_iter().filter(|is_empty| !is_empty).count() == 1;
-        let control = async |statement: &str| if is_alone { Ok(()) } else { client.batch_execute(statement).await };
-        // `join` polls in the order of its arguments, and each of these sends its messages when it is first polled.
-        // Starts come late: they lock the executor's own row, for which the renewal of its lease would have to wait while
-        // another statement waits for a run that somebody else has locked. What comes behind them waits for nobody: it
-        // touches what this commit has begun, and nothing under an id that somebody else had before.
-        let writes = join5(
-            control("BEGIN"),
-            progress.write(client, &self.progress, keys),
-            start::write_children(client, &self.starts, (&children, &parents)),
-            start::write(client, &self.starts, &starts),
-            first_progress.write_begun(client, &self.progress),
-        );
-        let ((begun, written, children, starts, first_written), committed) = join(writes, control("COMMIT")).await;
-        begun?;
-        // In the order in which they were sent: what comes behind the one that failed fails because of it.
-        let (written, children, starts, first_written) = (written?, children?, starts?, first_written?);
-        committed?;
-        let [mut starts, mut children] = [starts, children].map(Vec::into_iter);
-        let [mut of_known, mut of_started] = [written, first_written].map(Progress::into_iters);
-        let landed = together.iter().map(|pending| {
-            let of_run = if started.contains(pending.entry.run()) { &mut of_started } else { &mut of_known };
-            match &pending.entry {
-                Entry::Start(new) if new.parent.is_none() => starts.next(),
-                Entry::Start(_) => children.next(),
-                Entry::Record(_) => of_run.0.next(),
-                Entry::Finish(_) => of_run.1.next(),
-            }
-        });
-        Ok(landed.map(|landed| landed.expect("each statement tells of all that it was given")).collect())
-    }
-}
-
-/// Records and outcomes.
-#[derive(Default)]
-struct Steps<'a> {
-    records: Vec<&'a NewRecord>,
-    outcomes: Vec<&'a Finish>,
-}
-
-impl Steps<'_> {
-    fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.outcomes.is_empty()
-    }
-
-    fn has_effects(&self) -> bool {
-        self.records.iter().any(|new| new.effect.is_some())
-    }
-
-    async fn write(&self, client: &Client, statements: &progress::Statements, keys: Keys) -> Result<Progress, Error> {
-        progress::write(client, statements.of(keys), (&self.records, &self.outcomes)).await
-    }
-
-    /// The same for runs that this very transaction has begun, if they are those.
-    async fn write_begun(&self, client: &Client, statements: &progress::Statements) -> Result<Progress, Error> {
-        progress::write(client, statements.begun(), (&self.records, &self.outcomes)).await
-    }
-}
-
 /// Why the entries of a commit were not written, although the database answers.
 enum Trouble {
     /// Some of them may be there, and they must be written apart. An answer may have been lost before.
@@ -426,6 +295,7 @@ mod tests {
     use super::*;
     use crate::database::claim::Claim;
     use crate::database::finish::{FinalOutcome, Finish};
+    use crate::database::journal::Entry;
     use crate::workflow::WorkflowId;
 
     #[test]

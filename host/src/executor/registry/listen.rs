@@ -32,13 +32,14 @@ impl Registry {
         self.0.raise(signal);
     }
 
-    /// What is sent there is raised, by a task that ends with the last sender.
-    pub(in crate::executor) fn raiser(&self) -> mpsc::Sender<Signal> {
+    /// What is sent there is raised, by a task that ends with the last sender, and handed on to `then`.
+    pub(in crate::executor) fn raiser(&self, then: impl Fn(&Signal) + Send + 'static) -> mpsc::Sender<Signal> {
         let (sender, mut signals) = mpsc::channel(QUEUE);
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
             while let Some(signal) = signals.recv().await {
                 shared.raise(&signal);
+                then(&signal);
             }
         });
         sender

@@ -117,7 +117,7 @@ async fn what_the_journal_tells_is_raised() {
     let registry = Registry::default();
     let end = Signal::Ended(WorkflowId::stored("child"));
     let (listening, _) = registry.listen(std::slice::from_ref(&end));
-    registry.raiser().send(end).await.expect("somebody raises it");
+    registry.raiser(|_| {}).send(end).await.expect("somebody raises it");
     listening.heard().await;
 }
 

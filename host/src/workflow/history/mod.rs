@@ -29,6 +29,14 @@ pub enum OperationKind {
     Start,
     /// Waits for another run's outcome.
     Outcome,
+    /// Sets an event of the run.
+    SetEvent,
+    /// Waits for an event of a run.
+    GetEvent,
+    /// Sends a message to a run.
+    Send,
+    /// Waits for a message to the run.
+    Receive,
     /// Marks that the run takes the way of changed code.
     Patch,
     /// Waits for the first of several started steps.
@@ -45,6 +53,10 @@ impl OperationKind {
             Self::Sleep => "sleep",
             Self::Start => "start",
             Self::Outcome => "outcome",
+            Self::SetEvent => "set_event",
+            Self::GetEvent => "get_event",
+            Self::Send => "send",
+            Self::Receive => "receive",
             Self::Patch => "patch",
             Self::Select => "select",
         }

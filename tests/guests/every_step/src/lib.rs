@@ -82,10 +82,11 @@ fn tell_nobody(run: &str, step: &str) -> Result<()> {
     Err(Error::new(format!("`{answer}` is not an answer")).do_not_retry())
 }
 
-/// Has steps of its own.
+/// Has steps of its own, and writes to its parent, whose id is `run`.
 #[workflow]
 fn child(run: &str, step: &str) -> Result<String> {
     write_serializable(run, step)?;
+    send(run, "children", step)?;
     let answer = tell(run, step)?;
     Ok(format!("{step}: {answer}"))
 }
@@ -101,8 +102,16 @@ fn every_step(run: &str) -> Result<Vec<String>> {
     told.push(tell_again(run, "again")?);
     told.push(write_read_committed(run, "read committed")?.to_string());
     told.push(started.join()?);
+    set_event("told", &told)?;
+    set_event("told", &told.len())?;
+    told.push(format!("{:?}", get_event::<u64>(&workflow_id()?, "told")?));
+    told.push(format!("{:?}", get_event_within::<u64>(started.id(), "told", Duration::from_secs(60))?));
     sleep(Duration::from_secs(3600))?;
     told.push(child(run, "called child")?);
+    for _ in 0..3 {
+        told.push(format!("{:?}", recv::<String>("children", Duration::from_secs(60))?));
+    }
+    told.push(send("nobody", "", &1).err().context("somebody is there")?.to_string());
     told.push(refuse(run).err().context("`refuse` returned")?.to_string());
     told.push(tell_nobody(run, "nobody").err().context("`tell_nobody` returned")?.to_string());
     told.push(write_with_savepoint(run, "savepoint")?.to_string());

@@ -1,12 +1,13 @@
 //! What a commit of many entries must keep of the promises of each, with a real Postgres.
 
 mod effects;
+mod messages;
 mod order;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::writer::Session;
+use super::session::Session;
 use super::*;
 use crate::database::claim::Incarnation;
 use crate::database::lease::{LeaseConnection, Renewal};
@@ -310,7 +311,10 @@ async fn an_entry_costs_as_much_in_a_large_database_as_in_a_small_one() {
         )
         .await;
     session.planned_at = session.planned_at.checked_sub(Duration::from_secs(2)).expect("the machine is up for longer");
-    assert_eq!(session.commit(&[recorded(&runs[0], "1").pending()], Keys::New).await.unwrap(), [Landed::Written]);
+    assert_eq!(
+        session.commit(&[recorded(&runs[0], "1").pending()], Keys::New, &Order::default()).await.unwrap(),
+        [Landed::Written]
+    );
     for plan in plans(&session).await {
         assert!(plan.contains("Index Cond: (workflow_uuid = ANY"), "{plan}");
         assert!(!plan.contains("Seq Scan on workflow_status") && !plan.contains("status_pending"), "{plan}");

@@ -1,0 +1,141 @@
+//! A message is written with its record or not at all, in an order that everybody sees, and taken once.
+
+use super::*;
+use crate::database::message::NewSend;
+use crate::database::receive::{NewReceive, Received};
+use crate::workflow::Topic;
+
+fn topic() -> Topic {
+    Topic::parse(Some("t")).unwrap()
+}
+
+/// A message to a run, by a run as its step with this number, or by nobody.
+fn sent(by: Option<(&NewRun, i32)>, to: &str, message: &str, key: Option<&str>) -> Entry {
+    let record = by.map(|(run, step)| NewRecord {
+        step: StepNumber::stored(step),
+        result: RecordedResult::Nothing,
+        ..record(run, "")
+    });
+    Entry::Send(Box::new(NewSend::new(record, WorkflowId::stored(to), topic(), message.into(), key)))
+}
+
+/// A look at this time as the step with this number, which waits until 100.
+fn look(run: &NewRun, step: i32, now: i64, is_first: bool) -> Entry {
+    let (step, result) = (StepNumber::stored(step), RecordedResult::Nothing);
+    let record = NewRecord { step, result, completed_at: EpochMs(now), ..record(run, "") };
+    Entry::Receive(Box::new(NewReceive { record, topic: topic(), deadline: EpochMs(100), is_first }))
+}
+
+fn read(message: &str) -> Landed {
+    Landed::Received(Received::Message(RecordedResult::Output(message.into())))
+}
+
+impl Place {
+    /// The messages to a run in the order in which DBOS's SDKs take them.
+    async fn messages(&self, to: &str) -> Vec<String> {
+        let client = self.database.client().await.unwrap();
+        let query = "SELECT message FROM dbos.notifications WHERE destination_uuid = $1 ORDER BY created_at_epoch_ms";
+        client.query(query, &[&to]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The records of a run, as `<number> <name> <output>`.
+    async fn records(&self, run: &str) -> Vec<String> {
+        let client = self.database.client().await.unwrap();
+        let query =
+            "SELECT concat_ws(' ', function_id, function_name, coalesce(output, '-')) FROM dbos.operation_outputs
+                      WHERE workflow_uuid = $1 ORDER BY function_id";
+        client.query(query, &[&run]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+}
+
+#[tokio::test]
+async fn messages_have_the_order_in_which_they_were_sent() {
+    let place = Place::new().await;
+    let journal = Journal::open(&place.database, NonZeroU32::new(4).unwrap(), &mpsc::channel(1).0);
+    let runs = place.started(&journal, &ids(8)).await;
+    // Many in one commit, and in commits that follow one another within a millisecond over every connection.
+    let texts: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    let entries = texts[..200].iter().map(|text| sent(None, "run-0", text, None)).collect();
+    assert!(all(&journal, entries).await.iter().all(|landed| *landed == Landed::Written));
+    for (n, text) in texts.iter().enumerate().skip(200) {
+        let by = (&runs[n % 8], i32::try_from(n).unwrap());
+        assert_eq!(all(&journal, vec![sent(Some(by), "run-0", text, None)]).await, [Landed::Written]);
+    }
+    assert_eq!(place.messages("run-0").await, texts);
+    assert_eq!(place.count("SELECT count(DISTINCT created_at_epoch_ms) FROM dbos.notifications").await, 300);
+}
+
+#[tokio::test]
+async fn a_message_is_there_if_and_only_if_its_record_is() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(6)).await;
+    let lost = place.run("run-1");
+    assert_eq!(all(&journal, vec![recorded(&runs[2], "1")]).await, [Landed::Written]);
+    let entries = vec![
+        sent(Some((&runs[0], 1)), "run-5", "\"sent\"", None),
+        sent(Some((&lost, 1)), "run-5", "\"lost\"", None),
+        sent(Some((&runs[2], 1)), "run-5", "\"recorded before\"", None),
+        sent(Some((&runs[3], 1)), "nobody", "\"to nobody\"", None),
+        sent(None, "nobody", "\"to nobody\"", None),
+        sent(Some((&runs[4], 1)), "run-5", "\"once\"", Some("key")),
+        sent(None, "run-5", "\"twice\"", Some("key")),
+        sent(None, "run-4", "\"to another\"", Some("key")),
+    ];
+    let landed = all(&journal, entries).await;
+    use Landed::{Exists, Nobody, NotOwner, Written};
+    assert_eq!(landed, [Written, NotOwner, Exists, Nobody, Nobody, Written, Written, Written]);
+    assert_eq!(place.messages("run-5").await, ["\"sent\"", "\"once\""]);
+    assert_eq!(place.messages("run-4").await, ["\"to another\""]);
+    assert_eq!(place.records("run-0").await, ["1 pay -"]);
+    let nobody = "SELECT count(*) FROM dbos.operation_outputs
+                   WHERE workflow_uuid = 'run-3' AND error::json->>'code' = 'no_such_workflow' AND output IS NULL";
+    assert_eq!(place.count(nobody).await, 1, "that nobody got it is what is recorded");
+    assert_eq!(place.count("SELECT count(*) FROM dbos_host.operation_digest").await, 4);
+}
+
+#[tokio::test]
+async fn a_message_is_taken_by_the_record_that_has_it() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(2)).await;
+    let (run, other) = (&runs[0], &runs[1]);
+    let nothing = Landed::Received(Received::Nothing);
+    assert_eq!(all(&journal, vec![look(run, 1, 5, true)]).await, [Landed::Received(Received::NotYet)]);
+    assert_eq!(place.records("run-0").await, ["2 DBOS.sleep 0.100"], "the deadline is there, and no answer");
+    all(&journal, vec![sent(None, "run-0", "1", None), sent(None, "run-0", "2", None)]).await;
+    assert_eq!(all(&journal, vec![look(run, 1, 6, false), look(other, 1, 100, true)]).await, [read("1"), nothing]);
+    // The same look again: its answer is there.
+    assert_eq!(all(&journal, vec![look(run, 1, 7, false)]).await, [Landed::Exists]);
+    // What is there is taken at the deadline too.
+    assert_eq!(all(&journal, vec![look(run, 3, 100, true)]).await, [read("2")]);
+    assert_eq!(place.records("run-0").await, ["1 pay 1", "2 DBOS.sleep 0.100", "3 pay 2", "4 DBOS.sleep 0.100"]);
+    assert_eq!(place.records("run-1").await, ["1 pay -", "2 DBOS.sleep 0.100"]);
+    let taken =
+        "SELECT count(*) FROM dbos.notifications WHERE consumed AND consumed_by_function_id::text = CASE message
+                  WHEN '1' THEN '1' ELSE '3' END";
+    assert_eq!(place.count(taken).await, 2);
+    assert_eq!(place.count("SELECT count(*) FROM dbos_host.operation_digest").await, 3, "deadlines have none");
+    let lost = place.run("run-1");
+    assert_eq!(all(&journal, vec![look(&lost, 3, 1, true)]).await, [Landed::NotOwner]);
+}
+
+/// The first answer to a look was lost, and it lands while the second one waits for the row.
+#[tokio::test]
+async fn a_look_that_is_sent_again_takes_no_second_message() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(1)).await;
+    all(&journal, vec![sent(None, "run-0", "1", None), sent(None, "run-0", "2", None)]).await;
+    let first = place.database.own_client().await.unwrap();
+    let taken = "BEGIN; SELECT 1 FROM dbos.workflow_status FOR UPDATE;
+        UPDATE dbos.notifications SET consumed = true, consumed_by_function_id = 1 WHERE message = '1';
+        INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output)
+            VALUES ('run-0', 1, 'DBOS.recv', '1'), ('run-0', 2, 'DBOS.sleep', '0.100')";
+    first.batch_execute(taken).await.unwrap();
+    let second = journal.append(look(&runs[0], 1, 5, true)).await.unwrap();
+    place.until_a_lock_is_waited_for().await;
+    first.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(second.durable().await, Ok(Landed::Exists));
+    assert_eq!(place.count("SELECT count(*) FROM dbos.notifications WHERE consumed").await, 1);
+}

@@ -1,0 +1,131 @@
+//! Shows values and waits for those that others show; writes letters, and waits for them.
+
+use dbos_guest::{prelude::*, serde_json::Value};
+
+const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// Shows the values as the event `value`, one after the other.
+#[workflow]
+fn show(values: Vec<Value>) -> Result<usize> {
+    for value in &values {
+        set_event("value", value)?;
+    }
+    Ok(values.len())
+}
+
+/// Shows it tomorrow.
+#[workflow]
+fn show_tomorrow(value: Value) -> Result<()> {
+    sleep(A_DAY)?;
+    set_event("value", &value)
+}
+
+/// What the run shows, if it does in time.
+#[workflow]
+fn look(id: &str, milliseconds: u64) -> Result<Option<Value>> {
+    get_event_within(id, "value", Duration::from_millis(milliseconds))
+}
+
+/// The same, told tomorrow.
+#[workflow]
+fn look_and_rest(id: &str, milliseconds: u64) -> Result<Option<Value>> {
+    let seen = get_event_within(id, "value", Duration::from_millis(milliseconds))?;
+    sleep(A_DAY)?;
+    Ok(seen)
+}
+
+/// What the workflow's clock shows before and after it has waited in vain.
+#[workflow]
+fn look_at_the_clock(milliseconds: u64) -> Result<u64> {
+    let seen: Option<Value> = get_event_within("nobody", "value", Duration::from_millis(milliseconds))?;
+    ensure!(seen.is_none(), "nobody shows nothing");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[get("/look/{id}/{milliseconds}")]
+fn look_by_a_handler(id: &str, milliseconds: u64) -> Result<Json<Option<Value>>> {
+    Ok(Json(get_event_within(id, "value", Duration::from_millis(milliseconds))?))
+}
+
+/// Keys and values that are refused; tells their codes.
+#[workflow]
+fn refused() -> Vec<String> {
+    let code = |error: Option<Error>| error.and_then(|error| error.code().map(str::to_owned)).unwrap_or_default();
+    let long = "k".repeat(256);
+    vec![
+        code(set_event("", &1).err()),
+        code(set_event(&long, &1).err()),
+        code(set_event("a\nb", &1).err()),
+        code(get_event::<Value>("", "value").err()),
+        code(get_event_within::<Value>("a", "value", Duration::MAX).err()),
+    ]
+}
+
+/// Writes to a run, about this topic.
+#[workflow]
+fn write(to: &str, topic: &str, values: Vec<Value>) -> Result<usize> {
+    for value in &values {
+        send(to, topic, value)?;
+    }
+    Ok(values.len())
+}
+
+/// Writes to a run, unless somebody has with this key.
+#[workflow]
+fn write_once(to: &str, value: Value, key: &str) -> Result<()> {
+    send_once(to, "", &value, key)
+}
+
+/// As many letters as asked for, each within this time.
+#[workflow]
+fn read(topic: &str, count: u32, milliseconds: u64) -> Result<Vec<Option<Value>>> {
+    (0..count).map(|_| recv(topic, Duration::from_millis(milliseconds))).collect()
+}
+
+/// One, told tomorrow.
+#[workflow]
+fn read_and_rest(milliseconds: u64) -> Result<Option<Value>> {
+    let read = recv("", Duration::from_millis(milliseconds))?;
+    sleep(A_DAY)?;
+    Ok(read)
+}
+
+/// Reads tomorrow whatever has come by then, and does not wait for more.
+#[workflow]
+fn read_tomorrow() -> Result<Vec<Value>> {
+    sleep(A_DAY)?;
+    let mut read = Vec::new();
+    while let Some(value) = recv("", Duration::ZERO)? {
+        read.push(value);
+    }
+    Ok(read)
+}
+
+/// Writes to a run that is not there, and tells tomorrow what came of it.
+#[workflow]
+fn write_to_nobody(id: &str) -> Result<Option<String>> {
+    let error = send(id, "", &1).err().context("somebody is there")?;
+    sleep(A_DAY)?;
+    Ok(error.code().map(str::to_owned))
+}
+
+#[post("/write/{to}")]
+fn write_by_a_handler(to: &str) -> Result<()> {
+    send(to, "", "by a handler")?;
+    send(to, "", "by a handler again")
+}
+
+/// Topics that are refused; tells their codes.
+#[workflow]
+fn refused_letters() -> Vec<String> {
+    let code = |error: Option<Error>| error.and_then(|error| error.code().map(str::to_owned)).unwrap_or_default();
+    let long = "t".repeat(256);
+    vec![
+        code(send("a", &long, &1).err()),
+        code(send("", "", &1).err()),
+        code(send_once("a", "", &1, "").err()),
+        code(recv::<Value>("a\nb", Duration::ZERO).err()),
+        code(recv::<Value>("", Duration::MAX).err()),
+    ]
+}
