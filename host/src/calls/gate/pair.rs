@@ -126,7 +126,7 @@ pub(super) fn check_wait(milliseconds: u64) -> Result<(), Failure> {
         return Ok(());
     }
     let text = format!("a wait of {milliseconds} ms is longer than the limit of {MAX_WAIT_MS} ms");
-    Err(Failure::new("Error", Code("wait_too_long"), text))
+    Err(Failure::new("Error", Code("wait_too_long"), text).not_retryable())
 }
 
 /// An answer as the guest gets it.

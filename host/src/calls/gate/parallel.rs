@@ -10,7 +10,7 @@
 use serde_json::{Value, json};
 
 use super::handles::{Called, Ended};
-use super::sleep::{MAX_SLEEP_MS, too_long};
+use super::pair::check_wait;
 use super::started::{Shared, StartedCall};
 use super::{Answer, Gate, answer};
 use crate::calls::interrupt::{Interrupt, WaitFor};
@@ -134,7 +134,7 @@ impl Gate {
     /// # Errors
     /// When the instance is given up.
     pub async fn join_within(&mut self, handle: u32, milliseconds: u64) -> Answer<String> {
-        let found = self.handles.find(handle).and_then(|step| check_time(milliseconds).map(|()| step));
+        let found = self.handles.find(handle).and_then(|step| check_wait(milliseconds).map(|()| step));
         let step = match found {
             Ok(step) => step,
             Err(failure) => return Ok(Err(failure)),
@@ -252,7 +252,7 @@ impl Gate {
             let text = format!("`select` waits for 1 to {MAX_SELECT} steps, not for {}", of.len());
             return Err(Failure::new("Error", Code("bad_select"), text).not_retryable());
         }
-        check_time(milliseconds.unwrap_or(0))?;
+        check_wait(milliseconds.unwrap_or(0))?;
         of.iter().map(|handle| self.handles.find(*handle)).collect()
     }
 
@@ -402,13 +402,6 @@ impl Gate {
             }
         }
     }
-}
-
-fn check_time(milliseconds: u64) -> Result<(), Failure> {
-    if milliseconds <= MAX_SLEEP_MS {
-        return Ok(());
-    }
-    Err(too_long(&format!("a wait of {milliseconds} ms")).not_retryable())
 }
 
 fn timed_out(milliseconds: u64) -> Failure {

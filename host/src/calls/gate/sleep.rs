@@ -12,7 +12,7 @@ use crate::failpoint;
 use crate::workflow::{Code, EpochMs, Failure, Operation, OperationDigest, OperationKind, RecordedResult, SLEEP};
 
 /// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
-pub(super) const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
+const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
 
 impl Gate {
     /// A durable sleep. When it returns, the clock has passed the recorded wake time.
@@ -72,7 +72,7 @@ impl Gate {
     }
 }
 
-pub(super) fn too_long(wait: &str) -> Failure {
-    let text = format!("{wait} is longer than the limit of {MAX_SLEEP_MS} ms");
+fn too_long(sleep: &str) -> Failure {
+    let text = format!("{sleep} is longer than the limit of {MAX_SLEEP_MS} ms");
     Failure::new("Error", Code("sleep_too_long"), text)
 }
