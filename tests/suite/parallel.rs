@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use dbos_host_tests::{Answer, Database, Gate, Host, HostBuilder, Outside, TestPostgres, until};
+use dbos_host_tests::{Answer, Database, Gate, Host, HostBuilder, Outside, Request, TestPostgres, until};
 use serde_json::{Value, json};
 
 /// A gate for each step that a test names; all others are answered at once, with the name of the step.
@@ -90,6 +90,26 @@ async fn started_steps_run_side_by_side_and_are_numbered_by_their_calls() {
         let key = format!("a-{number}-1");
         assert_eq!(outside.count(|request| request.header("idempotency-key") == Some(&key)), 1, "{key}");
     }
+}
+
+/// Its first wait is longer than one keeps its instance; but a step that would have to begin anew does.
+#[tokio::test]
+async fn a_step_goes_on_while_its_run_waits_for_messages() {
+    let (database, outside, builder, gates) = world(&["slow"]).await;
+    let host = builder.start().await;
+    host.start_workflow("listens", "a", &json!({ "run": "a" })).await;
+    let go = host.url("/workflows/a/messages?topic=go");
+    assert_eq!(Request::post(go, &json!("gone")).send().await.expect("an answer").status, 202);
+    let waits = ["DBOS.recv", "DBOS.sleep", "DBOS.recv", "DBOS.sleep", "DBOS.send"];
+    let records: Vec<(i32, &str)> = (2..).zip(waits).collect();
+    until("it has heard", async || recorded(&database, "a").await == rows(&records)).await;
+    assert_eq!(sent(&outside, "slow"), 1, "it was not begun anew");
+    let _host = restart(host, &builder).await;
+    until_sent(&outside, "slow", 2).await;
+    gates.open("slow");
+    assert_eq!(database.output("a").await, json!(["gone", "no_such_workflow", "slow"]));
+    assert_eq!(database.steps("a").await.len(), 6);
+    assert_eq!(sent(&outside, "slow"), 2, "it began anew once, in the replay");
 }
 
 #[tokio::test]

@@ -65,6 +65,17 @@ fn code<T: std::fmt::Display>(end: Result<T>) -> String {
     }
 }
 
+/// Waits for a message beside a step, in vain and then not, and writes to nobody before it joins the step.
+#[workflow]
+fn listens(run: &str) -> Result<Vec<String>> {
+    let step = tell::start(run, "slow")?;
+    let none: Option<String> = recv("never", Duration::from_secs(1))?;
+    ensure!(none.is_none(), "nobody writes about this");
+    let heard: String = recv("go", Duration::from_secs(86_400))?.context("a message")?;
+    let nobody = code(send("nobody", "", &1).map(|()| "sent"));
+    Ok(vec![heard, nobody, step.join()?])
+}
+
 /// A transaction with a time limit.
 #[workflow]
 fn timed_write(run: &str, milliseconds: u64) -> Result<String> {
