@@ -4,7 +4,8 @@
 //! build for users [`hit`] is empty. In a build with the feature `failpoints`:
 //!
 //! * `DBOS_HOST_FAILPOINTS_LOG=<file>`: each visit appends the point's name as a line, so a test learns which there are.
-//! * `DBOS_HOST_KILL_AT=<name>#<n>`: the n-th visit (from 1) of that point kills the process with SIGKILL.
+//! * `DBOS_HOST_KILL_AT=<name>#<n>`: the n-th visit (from 1) of that point kills the process with SIGKILL; with `*` for
+//!   the name, the n-th visit of any.
 //! * `DBOS_HOST_HOLD_AT=<name>#<n>=<file>`: the n-th visit waits until the file exists, so that a test can act in between.
 
 /// A visit of the point `name`.
@@ -23,6 +24,9 @@ mod enabled {
     use std::path::PathBuf;
     use std::sync::{Mutex, OnceLock, PoisonError};
     use std::time::Duration;
+
+    /// The name of all points together.
+    const ANY: &str = "*";
 
     struct Points {
         log: Option<PathBuf>,
@@ -54,17 +58,20 @@ mod enabled {
     /// A visit of the point `name`.
     pub async fn hit(name: &'static str) {
         let points = points();
-        let visit = {
+        let (visit, any) = {
             let mut visits = points.visits.lock().unwrap_or_else(PoisonError::into_inner);
-            let visit = visits.entry(name).or_insert(0);
-            *visit += 1;
-            *visit
+            let mut count = |name| {
+                let visit = visits.entry(name).or_insert(0);
+                *visit += 1;
+                *visit
+            };
+            (count(name), count(ANY))
         };
         if let Some(path) = &points.log {
             let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).expect("open the log");
             writeln!(file, "{name}").expect("write the log of fail points");
         }
-        if points.kill.as_ref().is_some_and(|(at, n)| at == name && *n == visit) {
+        if points.kill.as_ref().is_some_and(|(at, n)| (at == name && *n == visit) || (at == ANY && *n == any)) {
             let own = rustix::process::getpid();
             rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("a process may kill itself");
             // The signal may take a moment to arrive; nothing may happen until it does.

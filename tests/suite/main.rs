@@ -43,6 +43,7 @@ mod patches;
 mod phases;
 mod poolers;
 mod postgres_restarts;
+mod random;
 mod raw_http;
 mod refused_records;
 mod reset;

@@ -1,0 +1,253 @@
+//! Does whatever its arguments say: an interpreter of small programs, whose every operation is one that a host records.
+//!
+//! What an operation returns, errors included, is in the workflow's result, so that two lives of a program can be compared.
+//! As in `every_step`, each effect leaves something that a test can count: a row in `effects`, or a request to
+//! `OUTSIDE_URL`.
+
+use dbos_guest::prelude::*;
+use dbos_guest::serde_json::Value;
+
+/// One operation.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Op {
+    Step(Call),
+    Sleep(u64),
+    SleepUntil(u64),
+    /// A run of its own.
+    Child(Child),
+    /// Steps side by side.
+    Beside {
+        steps: Vec<Call>,
+        /// The bound of their group.
+        at_once: Option<u32>,
+        /// Which are joined, in this order. The others are forgotten.
+        joined: Vec<usize>,
+    },
+    Within {
+        step: Call,
+        milliseconds: u64,
+    },
+    /// A step against some that never end.
+    Race {
+        step: Call,
+        never: u32,
+        /// By `race`; otherwise by `select`, and the others are cancelled one by one.
+        at_once: bool,
+    },
+    /// A step that never ends is cancelled.
+    Cancel,
+    /// Random numbers, through a step and back.
+    Chance,
+    Patch(String),
+    /// The workflow fails.
+    Raise(String),
+}
+
+/// A call of a step. Its tag names it in the whole program.
+#[derive(Deserialize)]
+struct Call {
+    kind: Kind,
+    tag: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Write,
+    Read,
+    Tell,
+    Compute,
+    /// A transaction that fails when it has written.
+    FailedWrite,
+    /// A communicator that fails.
+    FailedCompute,
+    /// A communicator that never ends.
+    Never,
+}
+
+#[derive(Deserialize)]
+struct Child {
+    program: Value,
+    id: Option<String>,
+    wait: Wait,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Wait {
+    AtOnce,
+    AtTheEnd,
+    Never,
+}
+
+#[transaction]
+fn write(run: &str, tag: &str) -> Result<String> {
+    write_row(run, tag)?;
+    Ok(format!("wrote {tag}"))
+}
+
+#[transaction(read_only)]
+fn read(tag: &str) -> Result<String> {
+    sql::query_one("SELECT 'read ' || $1::text", params![tag])
+}
+
+#[communicator]
+fn tell(run: &str, tag: &str) -> Result<String> {
+    http::post(env::var("OUTSIDE_URL")?)
+        .json(&json!({ "run": run, "step": tag }))?
+        .idempotency_key()?
+        .send()?
+        .error_for_status()?
+        .text()
+}
+
+#[communicator]
+fn compute(text: &str) -> Result<String> {
+    Ok(format!("computed {text}"))
+}
+
+#[transaction]
+fn failed_write(run: &str, tag: &str) -> Result<String> {
+    write_row(run, tag)?;
+    Err(Error::new(format!("{tag} failed")).with_code("failed_write").with_data(json!({ "tag": tag })))
+}
+
+fn write_row(run: &str, tag: &str) -> Result<u64> {
+    sql::execute("INSERT INTO effects (run, step) VALUES ($1, $2)", params![run, tag])
+}
+
+#[communicator]
+fn failed_compute(tag: &str) -> Result<String> {
+    Err(Error::new(format!("{tag} failed")).with_code("failed_compute").do_not_retry())
+}
+
+/// Never ends by itself, and does nothing.
+#[communicator]
+fn never() -> Result<String> {
+    std::thread::sleep(Duration::from_secs(3600));
+    Ok("never".to_owned())
+}
+
+impl Call {
+    fn call(&self, run: &str) -> Result<String> {
+        let tag = &self.tag;
+        match self.kind {
+            Kind::Write => write(run, tag),
+            Kind::Read => read(tag),
+            Kind::Tell => tell(run, tag),
+            Kind::Compute => compute(tag),
+            Kind::FailedWrite => failed_write(run, tag),
+            Kind::FailedCompute => failed_compute(tag),
+            Kind::Never => never(),
+        }
+    }
+
+    fn start(&self, run: &str, group: Group) -> Result<Step<String>> {
+        let tag = &self.tag;
+        match self.kind {
+            Kind::Write => write::start_in(group, run, tag),
+            Kind::Read => read::start_in(group, tag),
+            Kind::Tell => tell::start_in(group, run, tag),
+            Kind::Compute => compute::start_in(group, tag),
+            Kind::FailedWrite => failed_write::start_in(group, run, tag),
+            Kind::FailedCompute => failed_compute::start_in(group, tag),
+            Kind::Never => never::start_in(group),
+        }
+    }
+}
+
+/// What an operation returned, or its error.
+fn told(end: Result<impl Serialize>) -> Value {
+    match end {
+        Ok(value) => json!(value),
+        Err(error) => json!({ "error": error.message(), "code": error.code(), "data": error.data() }),
+    }
+}
+
+/// No bound that would matter.
+const WIDE: u32 = 1000;
+
+fn beside(run: &str, steps: &[Call], at_once: Option<u32>, joined: &[usize]) -> Result<Value> {
+    let group = Group::of(at_once.unwrap_or(WIDE));
+    let started: Result<Vec<_>> = steps.iter().map(|step| step.start(run, group).map(Some)).collect();
+    let mut started = started?;
+    let join = |index: &usize| started[*index].take().map(|step| told(step.join()));
+    Ok(json!(joined.iter().map(join).collect::<Vec<_>>()))
+}
+
+fn raced(run: &str, step: &Call, others: u32, at_once: bool) -> Result<String> {
+    let group = Group::of(WIDE);
+    let mut steps = vec![step.start(run, group)?];
+    for _ in 0..others {
+        steps.push(never::start()?);
+    }
+    if at_once {
+        return race(steps)?.join();
+    }
+    let first = select(&mut steps)?;
+    for step in steps {
+        step.cancel()?;
+    }
+    first.join()
+}
+
+/// What was drawn must be drawn again in each replay: the step would have other arguments otherwise.
+fn chance() -> Result<bool> {
+    let drawn = format!("{} {}", random::<u64>(), uuid());
+    Ok(compute(&drawn)? == format!("computed {drawn}"))
+}
+
+fn child(run: &str, child: &Child, late: &mut Vec<Handle<Value>>) -> Result<Value> {
+    let options = match &child.id {
+        Some(id) => StartOptions::new().id(id),
+        None => StartOptions::new(),
+    };
+    let started = anything::start_with(options, run, child.program.clone())?;
+    match child.wait {
+        Wait::AtOnce => started.join(),
+        Wait::AtTheEnd => {
+            late.push(started);
+            Ok(json!("later"))
+        }
+        Wait::Never => Ok(json!("forgotten")),
+    }
+}
+
+fn perform(run: &str, op: &Op, late: &mut Vec<Handle<Value>>) -> Result<Value> {
+    let text = match op {
+        Op::Step(step) => step.call(run)?,
+        Op::Sleep(milliseconds) => sleep(Duration::from_millis(*milliseconds)).map(|()| "slept".to_owned())?,
+        Op::SleepUntil(milliseconds) => {
+            sleep_until(now() + Duration::from_millis(*milliseconds)).map(|()| "slept".to_owned())?
+        }
+        Op::Child(started) => return child(run, started, late),
+        Op::Beside { steps, at_once, joined } => return beside(run, steps, *at_once, joined),
+        Op::Within { step, milliseconds } => {
+            timeout(Duration::from_millis(*milliseconds), step.start(run, Group::of(WIDE))?)?
+        }
+        Op::Race { step, never, at_once } => raced(run, step, *never, *at_once)?,
+        Op::Cancel => never::start()?.cancel().map(|()| "cancelled".to_owned())?,
+        Op::Chance => return Ok(json!(chance()?)),
+        Op::Patch(name) => return Ok(json!(patch(name)?)),
+        Op::Raise(text) => text.clone(),
+    };
+    Ok(json!(text))
+}
+
+#[workflow]
+fn anything(run: &str, program: Value) -> Result<Value> {
+    let program: Vec<Op> = dbos_guest::serde_json::from_value(program)?;
+    let (mut results, mut late) = (Vec::new(), Vec::new());
+    let mut time = now();
+    for op in &program {
+        if let Op::Raise(text) = op {
+            return Err(Error::new(text).with_code("raised").with_data(json!(results)));
+        }
+        results.push(told(perform(run, op, &mut late)));
+        ensure!(now() >= time, "the time of a workflow goes on and never back");
+        time = now();
+    }
+    results.extend(late.iter().map(|started| told(started.join())));
+    Ok(Value::Array(results))
+}

@@ -1,0 +1,121 @@
+//! The programs: what `tests/guests/anything` interprets, drawn at random.
+//!
+//! Two lives of a program are compared, so whatever it returns must not depend on who is quicker. Races are decided by
+//! how they are made: one side never ends, or the time limit is an hour.
+
+use serde_json::{Value, json};
+
+/// How deep runs start further runs.
+const DEPTH: u32 = 2;
+
+/// A stream of numbers that look random and are the same for a seed: splitmix64 (Steele, Lea, Flood, "Fast splittable
+/// pseudorandom number generators", 2014).
+#[derive(Debug, Clone)]
+pub(super) struct Draw(u64);
+
+impl Draw {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// One of `0 .. end`.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// True once in so many times.
+    pub(super) fn once_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    pub(super) fn one_of<T: Copy>(&mut self, items: &[T]) -> T {
+        items[usize::try_from(self.below(items.len() as u64)).unwrap()]
+    }
+}
+
+/// The program of a seed, as the argument of the workflow `anything`.
+pub(super) fn program(seed: u64) -> Value {
+    Writer { draw: Draw::new(seed), seed, tags: 0, children: 0 }.program(DEPTH)
+}
+
+struct Writer {
+    draw: Draw,
+    seed: u64,
+    tags: u32,
+    children: u32,
+}
+
+impl Writer {
+    fn program(&mut self, depth: u32) -> Value {
+        let length = 1 + self.draw.below(if depth == DEPTH { 12 } else { 5 });
+        let mut ops: Vec<Value> = (0..length).map(|_| self.op(depth)).collect();
+        if self.draw.once_in(8) {
+            ops.push(json!({ "raise": self.tag() }));
+        }
+        Value::Array(ops)
+    }
+
+    fn tag(&mut self) -> String {
+        self.tags += 1;
+        format!("t{}", self.tags)
+    }
+
+    /// A call of a step that ends.
+    fn step(&mut self) -> Value {
+        let kinds = ["write", "write", "read", "tell", "tell", "compute", "failed_write", "failed_compute"];
+        json!({ "kind": self.draw.one_of(&kinds), "tag": self.tag() })
+    }
+
+    fn op(&mut self, depth: u32) -> Value {
+        match self.draw.below(20) {
+            0..=6 => json!({ "step": self.step() }),
+            // Most are over before a run is parked, some are not.
+            7 => json!({ "sleep": self.draw.one_of(&[0, 1, 10, 40, 700]) }),
+            8 => json!({ "sleep_until": self.draw.one_of(&[0, 5, 30, 600]) }),
+            9 | 10 if depth > 0 => self.child(depth - 1),
+            9..=13 => self.beside(),
+            14 => {
+                json!({ "within": { "step": { "kind": "never", "tag": "" }, "milliseconds": self.draw.one_of(&[0, 5, 40]) } })
+            }
+            15 => json!({ "within": { "step": self.step(), "milliseconds": 3_600_000 } }),
+            16 => {
+                json!({ "race": { "step": self.step(), "never": 1 + self.draw.below(3), "at_once": self.draw.once_in(2) } })
+            }
+            17 => json!("cancel"),
+            18 => json!("chance"),
+            _ => json!({ "patch": self.draw.one_of(&["one", "two"]) }),
+        }
+    }
+
+    fn child(&mut self, depth: u32) -> Value {
+        let id = self.draw.once_in(4).then(|| {
+            self.children += 1;
+            format!("{}-named-{}", root(self.seed), self.children)
+        });
+        let wait = self.draw.one_of(&["at_once", "at_once", "at_the_end", "never"]);
+        json!({ "child": { "program": self.program(depth), "id": id, "wait": wait } })
+    }
+
+    fn beside(&mut self) -> Value {
+        let steps: Vec<Value> = (0..=self.draw.below(7)).map(|_| self.step()).collect();
+        let mut joined: Vec<usize> = (0..steps.len()).filter(|_| !self.draw.once_in(5)).collect();
+        for place in (1..joined.len()).rev() {
+            joined.swap(place, usize::try_from(self.draw.below(place as u64 + 1)).unwrap());
+        }
+        let at_once = self.draw.once_in(2).then(|| 1 + self.draw.below(3));
+        json!({ "beside": { "steps": steps, "at_once": at_once, "joined": joined } })
+    }
+}
+
+/// The id of the run of a seed's program. Its children's ids begin with it and a hyphen.
+pub(super) fn root(seed: u64) -> String {
+    format!("p{seed}")
+}
