@@ -23,6 +23,10 @@ const FACTS: &[&str] = &[
                                      CASE WHEN function_name <> 'DBOS.sleep' THEN output || ' ' || encode(digest, 'hex') END)
        FROM dbos.operation_outputs LEFT JOIN dbos_host.operation_digest USING (workflow_uuid, function_id)",
     "SELECT run, 'row ' || step FROM effects",
+    "SELECT workflow_uuid, concat_ws(' ', 'event', key, value) FROM dbos.workflow_events",
+    "SELECT workflow_uuid, concat_ws(' ', 'event', function_id, key, value) FROM dbos.workflow_events_history",
+    "SELECT destination_uuid, concat_ws(' ', 'message', topic, message, consumed, consumed_by_function_id)
+       FROM dbos.notifications",
 ];
 
 impl Picture {

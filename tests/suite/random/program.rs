@@ -57,6 +57,9 @@ impl Writer {
     fn program(&mut self, depth: u32) -> Value {
         let length = 1 + self.draw.below(if depth == DEPTH { 12 } else { 5 });
         let mut ops: Vec<Value> = (0..length).map(|_| self.op(depth)).collect();
+        if depth == DEPTH && self.draw.once_in(2) {
+            self.talk(&mut ops);
+        }
         if self.draw.once_in(8) {
             ops.push(json!({ "raise": self.tag() }));
         }
@@ -75,7 +78,7 @@ impl Writer {
     }
 
     fn op(&mut self, depth: u32) -> Value {
-        match self.draw.below(20) {
+        match self.draw.below(24) {
             0..=6 => json!({ "step": self.step() }),
             // Most are over before a run is parked, some are not.
             7 => json!({ "sleep": self.draw.one_of(&[0, 1, 10, 40, 700]) }),
@@ -91,15 +94,61 @@ impl Writer {
             }
             17 => json!("cancel"),
             18 => json!("chance"),
+            19 => json!({ "set_event": { "key": self.draw.one_of(&["a", "b"]), "value": self.tag() } }),
+            // What this run has set, or nothing.
+            20 => {
+                json!({ "get_event": { "of": null, "key": self.draw.one_of(&["a", "b", "c"]), "milliseconds": self.brief() } })
+            }
+            21 => json!({ "receive": { "topic": "nobody writes", "milliseconds": self.brief() } }),
+            22 => json!({ "send": { "to": "nobody", "topic": "", "value": "lost", "key": null } }),
             _ => json!({ "patch": self.draw.one_of(&["one", "two"]) }),
         }
     }
 
+    /// A time after which nothing has come, since nobody sends anything.
+    fn brief(&mut self) -> u64 {
+        self.draw.one_of(&[0, 0, 5, 30, 600])
+    }
+
+    fn named(&mut self) -> String {
+        self.children += 1;
+        format!("{}-named-{}", root(self.seed), self.children)
+    }
+
+    /// A child that talks with its parent, which has the first id of the program. Each of them sends before it waits for
+    /// what comes of it, so neither waits for ever; what comes, and in which order, is certain.
+    fn talk(&mut self, ops: &mut Vec<Value>) {
+        const AN_HOUR: u64 = 3_600_000;
+        let (parent, child) = (root(self.seed), self.named());
+        let topic = self.draw.one_of(&["", "words"]);
+        let mut listens = Vec::new();
+        let mut says = Vec::new();
+        for _ in 0..=self.draw.below(4) {
+            let value = self.tag();
+            let key = self.draw.once_in(3).then(|| value.clone());
+            let send = json!({ "send": { "to": child, "topic": topic, "value": value, "key": key } });
+            says.extend(std::iter::repeat_n(send, if key.is_some() { 2 } else { 1 }));
+            if self.draw.once_in(2) {
+                listens.push(json!({ "step": self.step() }));
+            }
+            listens.push(json!({ "receive": { "topic": topic, "milliseconds": AN_HOUR } }));
+        }
+        // Whoever was told twice under one key was told once.
+        listens.push(json!({ "receive": { "topic": topic, "milliseconds": self.brief() } }));
+        listens.push(json!({ "set_event": { "key": "heard", "value": self.tag() } }));
+        listens.push(json!({ "send": { "to": parent, "topic": "answers", "value": self.tag(), "key": null } }));
+        let wait = self.draw.one_of(&["at_the_end", "never"]);
+        ops.push(json!({ "child": { "program": listens, "id": child, "wait": wait } }));
+        ops.extend(says);
+        if self.draw.once_in(2) {
+            ops.push(self.beside());
+        }
+        ops.push(json!({ "get_event": { "of": child, "key": "heard", "milliseconds": AN_HOUR } }));
+        ops.push(json!({ "receive": { "topic": "answers", "milliseconds": AN_HOUR } }));
+    }
+
     fn child(&mut self, depth: u32) -> Value {
-        let id = self.draw.once_in(4).then(|| {
-            self.children += 1;
-            format!("{}-named-{}", root(self.seed), self.children)
-        });
+        let id = self.draw.once_in(4).then(|| self.named());
         let wait = self.draw.one_of(&["at_once", "at_once", "at_the_end", "never"]);
         json!({ "child": { "program": self.program(depth), "id": id, "wait": wait } })
     }

@@ -40,6 +40,26 @@ enum Op {
     /// Random numbers, through a step and back.
     Chance,
     Patch(String),
+    SetEvent {
+        key: String,
+        value: String,
+    },
+    /// The event of another run, or of this one.
+    GetEvent {
+        of: Option<String>,
+        key: String,
+        milliseconds: u64,
+    },
+    Send {
+        to: String,
+        topic: String,
+        value: String,
+        key: Option<String>,
+    },
+    Receive {
+        topic: String,
+        milliseconds: u64,
+    },
     /// The workflow fails.
     Raise(String),
 }
@@ -230,6 +250,19 @@ fn perform(run: &str, op: &Op, late: &mut Vec<Handle<Value>>) -> Result<Value> {
         Op::Cancel => never::start()?.cancel().map(|()| "cancelled".to_owned())?,
         Op::Chance => return Ok(json!(chance()?)),
         Op::Patch(name) => return Ok(json!(patch(name)?)),
+        Op::SetEvent { key, value } => set_event(key, value).map(|()| "set".to_owned())?,
+        Op::GetEvent { of, key, milliseconds } => {
+            let of = of.clone().map_or_else(workflow_id, Ok)?;
+            return Ok(json!(get_event_within::<Value>(&of, key, Duration::from_millis(*milliseconds))?));
+        }
+        Op::Send { to, topic, value, key } => match key {
+            Some(key) => send_once(to, topic, value, key),
+            None => send(to, topic, value),
+        }
+        .map(|()| "sent".to_owned())?,
+        Op::Receive { topic, milliseconds } => {
+            return Ok(json!(recv::<Value>(topic, Duration::from_millis(*milliseconds))?));
+        }
         Op::Raise(text) => text.clone(),
     };
     Ok(json!(text))
