@@ -121,7 +121,7 @@ STEP  NAME            ENDED                      CHILD  RESULT
 #[tokio::test]
 async fn what_does_not_exist_is_told() {
     let (_database, builder) = with_a_family().await;
-    for word in ["get", "steps"] {
+    for word in ["get", "steps", "events"] {
         let said = error(&builder.output(&["workflow", word, "nobody"]).await, 6);
         assert_eq!(
             said,

@@ -190,6 +190,33 @@ async fn a_client_waits_by_http() {
 }
 
 #[tokio::test]
+async fn an_operator_reads_what_a_run_shows() {
+    let place = Place::new().await;
+    let host = place.builder.start().await;
+    host.start_workflow("show", "shows", &json!({ "values": [1, { "of": "two" }] })).await;
+    place.database.wait_for_end("shows").await;
+    let other = "INSERT INTO dbos.workflow_events (workflow_uuid, key, value, serialization)
+                   VALUES ('shows', 'other', 'gASV', 'py_pickle')";
+    place.database.execute(other).await;
+    let shown = place.builder.output(&["workflow", "events", "shows"]).await;
+    assert_eq!(
+        String::from_utf8_lossy(&shown.stdout),
+        "KEY    VALUE\nother  gASV\nvalue  {\"of\":\"two\"}\n",
+        "{shown:?}"
+    );
+    let shown = place.builder.output(&["workflow", "events", "shows", "--json"]).await;
+    let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert_eq!(shown, json!({ "other": "gASV", "value": { "of": "two" } }));
+    // By the admin server as its other payloads: the text that is stored.
+    let told = get(host.admin_url("/workflows/shows/events")).await;
+    assert_eq!((told.status, told.json()), (200, json!({ "other": "gASV", "value": "{\"of\":\"two\"}" })));
+    let page = get(host.admin_url("/workflows/shows/events?limit=1")).await;
+    assert_eq!(page.json(), json!({ "other": "gASV" }));
+    let nobody = get(host.admin_url("/workflows/nobody/events")).await;
+    assert_eq!((nobody.status, &nobody.json()["code"]), (404, &json!("no_such_workflow")));
+}
+
+#[tokio::test]
 async fn what_is_no_event_is_refused_and_takes_no_number() {
     let place = Place::new().await;
     let host = place.builder.start().await;

@@ -139,10 +139,10 @@ async fn a_message_null_is_a_message() {
 }
 
 #[tokio::test]
-async fn waiting_receivers_hold_no_instance_and_are_all_woken_after_a_crash() {
-    const READERS: usize = 200;
+async fn a_thousand_receivers_hold_no_instance_and_are_all_woken_after_a_crash() {
+    const READERS: usize = 1000;
     let place = Place::new().await;
-    let builder = place.builder.clone().config("limits: { workflows: 2 }");
+    let builder = place.builder.clone().config("limits: { workflows: 1 }");
     let mut host = builder.start().await;
     for n in 0..READERS {
         read(&host, &format!("reads-{n}"), "", 1).await;
@@ -150,6 +150,9 @@ async fn waiting_receivers_hold_no_instance_and_are_all_woken_after_a_crash() {
     let waiting = "SELECT count(*) FROM dbos.operation_outputs WHERE function_name = 'DBOS.sleep'";
     let all = i64::try_from(READERS).unwrap();
     until("all wait", async || place.database.count(waiting, &[]).await == all).await;
+    // There is one place for an instance, and it is free.
+    host.start_workflow("show", "shows", &json!({ "values": [1] })).await;
+    assert_eq!(place.database.output("shows").await, json!(1));
     host.kill9().await;
     // Long before the deadlines, which are all that they have recorded.
     let host = builder.start().await;

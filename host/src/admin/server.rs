@@ -78,6 +78,7 @@ fn router(executor: Arc<Executor>) -> Router {
         .route("/queues", post(workflows::list_queued))
         .route("/workflows/{id}", get(workflows::read))
         .route("/workflows/{id}/steps", get(workflows::steps))
+        .route("/workflows/{id}/events", get(workflows::events))
         .route("/workflows/{id}/cancel", post(workflows::cancel))
         .route("/workflows/{id}/resume", post(workflows::resume));
     let router = NOT_BUILT.iter().fold(router, |router, (path, is_post, what)| {

@@ -1,5 +1,6 @@
 //! What can be asked about workflows, and done to them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use super::guard::unavailable;
 use super::{list, shape};
-use crate::database::{Cancel, DatabaseError, Resume};
+use crate::database::{Cancel, DatabaseError, Resume, SHOWN};
 use crate::executor::Executor;
 use crate::recovery::{self, RecoverError};
 use crate::trigger::Problem;
@@ -57,6 +58,21 @@ pub(super) async fn steps(
         let (limit, offset) = list::page(query.as_deref().unwrap_or_default()).map_err(bad_request)?;
         let steps = executor.database().step_details(&run, limit, offset).await?.ok_or_else(|| unknown(&run))?;
         Ok(Json(steps.iter().map(shape::Step::of).collect::<Vec<_>>()).into_response())
+    };
+    answer(read.await)
+}
+
+/// `GET /workflows/{id}/events`, with `limit` and `offset` in the query.
+pub(super) async fn events(
+    State(executor): State<Arc<Executor>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let read = async {
+        let run = parse_id(&id)?;
+        let page = list::page(query.as_deref().unwrap_or_default()).map_err(bad_request)?;
+        let events = executor.database().events(&run, page, SHOWN).await?.ok_or_else(|| unknown(&run))?;
+        Ok(Json(events.into_iter().collect::<BTreeMap<_, _>>()).into_response())
     };
     answer(read.await)
 }

@@ -20,6 +20,28 @@ impl super::Database {
         Ok(row.map(|row| result(row.get(0), None, row.get(1))))
     }
 
+    /// The events of a run in the order of their keys, as they are stored, each cut to so many characters. `None`: there is no
+    /// such run.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn events(
+        &self,
+        run: &WorkflowId,
+        (limit, offset): (i64, i64),
+        shown: i32,
+    ) -> Result<Option<Vec<(String, String)>>, DatabaseError> {
+        let client = self.client().await?;
+        let is_there = "SELECT 1 FROM dbos.workflow_status WHERE workflow_uuid = $1";
+        if client.query_opt(is_there, &[&run.as_str()]).await?.is_none() {
+            return Ok(None);
+        }
+        let sql = "SELECT key, left(value, $4) FROM dbos.workflow_events WHERE workflow_uuid = $1
+                    ORDER BY key COLLATE \"C\" LIMIT $2 OFFSET $3";
+        let rows = client.query(sql, &[&run.as_str(), &limit, &offset, &shown]).await?;
+        Ok(Some(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
+    }
+
     /// Tells processes of DBOS that listen for it that events were set, each by `<run>::<key>`. They look by themselves only
     /// once a minute.
     ///

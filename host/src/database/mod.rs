@@ -79,14 +79,14 @@ pub use lease::{LeaseConnection, Renewal};
 pub use load::{Load, Loaded, Loader, LoaderClosed};
 pub use message::{NewSend, nobody};
 pub use migration::{MigrationError, Readiness, Report as MigrationReport};
-pub use read::{ListFilter, Outcome, RunRow, StepRow};
+pub use read::{ListFilter, Outcome, RunRow, StepRow, stored_json};
 pub use receive::{NewReceive, Received};
 pub use record::{Effect, NewRecord};
 pub use reset::{Belongings, ResetError};
 pub use resume::Resume;
 pub use retention::{Boundary, EndOrder, RemovedPage, Remover};
 pub use start::{Existing, NewRun, WORKFLOW_EXISTS};
-pub use survey::{RunDetails, StepDetails, Survey};
+pub use survey::{RunDetails, SHOWN, StepDetails, Survey};
 pub use take_over::TakenRun;
 #[cfg(test)]
 pub(crate) use test_server::TestServer;

@@ -226,6 +226,7 @@ fn run_row(row: &tokio_postgres::Row) -> RunRow {
 }
 
 /// Stored payloads are JSON; one of another serialization is shown as the text that it is.
-fn stored_json(text: Option<String>) -> Option<serde_json::Value> {
+#[must_use]
+pub fn stored_json(text: Option<String>) -> Option<serde_json::Value> {
     text.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)))
 }

@@ -6,9 +6,9 @@
 use super::error::DatabaseError;
 use crate::workflow::{EpochMs, Status, WorkflowId};
 
-/// The most that a list shows of each of a run's or step's payloads, in characters. With the longest page that is some
+/// The most that a list shows of each payload of a run, a step or an event, in characters. With the longest page that is some
 /// 100 MB in the worst case, and nobody reads more in a list; a run that is asked for by its id is shown whole.
-const SHOWN: i32 = 16 * 1024;
+pub const SHOWN: i32 = 16 * 1024;
 
 /// Which runs are asked for. An empty list of values is no condition.
 #[derive(Debug, Clone, Default)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod cancel;
 mod change;
+pub(crate) mod events;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod resume;
@@ -13,7 +14,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::workflow::Code;
 
-/// List workflows, show one and its steps, cancel and resume
+/// List workflows, show one with its steps and events, cancel and resume
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   dbos-host workflow list --status PENDING
@@ -30,6 +31,7 @@ pub(crate) enum WorkflowCommand {
     List(list::ListArgs),
     Get(get::GetArgs),
     Steps(steps::StepsArgs),
+    Events(events::EventsArgs),
     Cancel(cancel::CancelArgs),
     Resume(resume::ResumeArgs),
 }
@@ -40,6 +42,7 @@ pub(crate) async fn execute(args: &WorkflowArgs) -> Result<Exit, Failure> {
         WorkflowCommand::List(args) => list::execute(args).await,
         WorkflowCommand::Get(args) => get::execute(args).await,
         WorkflowCommand::Steps(args) => steps::execute(args).await,
+        WorkflowCommand::Events(args) => events::execute(args).await,
         WorkflowCommand::Cancel(args) => cancel::execute(args).await,
         WorkflowCommand::Resume(args) => resume::execute(args).await,
     }

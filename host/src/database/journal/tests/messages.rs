@@ -1,5 +1,9 @@
 //! A message is written with its record or not at all, in an order that everybody sees, and taken once.
 
+use std::future::poll_fn;
+
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
 use super::*;
 use crate::database::message::NewSend;
 use crate::database::receive::{NewReceive, Received};
@@ -31,6 +35,22 @@ fn read(message: &str) -> Landed {
 }
 
 impl Place {
+    /// What is told on a channel from here on, as long as the client is kept.
+    async fn listen(&self, channel: &str) -> (mpsc::UnboundedReceiver<String>, Client) {
+        let mut config = TestServer::shared().config();
+        let (client, mut connection) = config.dbname(&self.name).connect(NoTls).await.unwrap();
+        let (sender, payloads) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(told) = message {
+                    sender.send(told.payload().to_owned()).unwrap();
+                }
+            }
+        });
+        client.batch_execute(&format!("LISTEN {channel}")).await.unwrap();
+        (payloads, client)
+    }
+
     /// The messages to a run in the order in which DBOS's SDKs take them.
     async fn messages(&self, to: &str) -> Vec<String> {
         let client = self.database.client().await.unwrap();
@@ -118,6 +138,26 @@ async fn a_message_is_taken_by_the_record_that_has_it() {
     assert_eq!(place.count("SELECT count(*) FROM dbos_host.operation_digest").await, 3, "deadlines have none");
     let lost = place.run("run-1");
     assert_eq!(all(&journal, vec![look(&lost, 3, 1, true)]).await, [Landed::NotOwner]);
+}
+
+/// Whoever listens for them by DBOS's trigger is told in the commit, which costs a turn among all that notify. So it matters
+/// that many messages are one commit.
+#[tokio::test]
+async fn messages_of_one_batch_cost_one_notification() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    place.started(&journal, &ids(2)).await;
+    let (mut told, _listens) = place.listen("dbos_notifications_channel").await;
+    let to_one = (0..100).map(|n| sent(None, "run-0", &n.to_string(), None));
+    let entries = to_one.chain([sent(None, "run-1", "1", None)]).collect();
+    assert!(all(&journal, entries).await.iter().all(|landed| *landed == Landed::Written));
+    assert_eq!(place.count("SELECT count(DISTINCT xmin::text) FROM dbos.notifications").await, 1);
+    place.execute("NOTIFY dbos_notifications_channel, 'no more'").await;
+    let mut payloads = Vec::new();
+    while payloads.last().is_none_or(|last| last != "no more") {
+        payloads.push(told.recv().await.expect("the connection stays"));
+    }
+    assert_eq!(payloads, ["run-0::t", "run-1::t", "no more"]);
 }
 
 /// The first answer to a look was lost, and it lands while the second one waits for the row.
