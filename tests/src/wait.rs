@@ -32,3 +32,9 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     eventually(what, async || holds().await.then_some(())).await;
 }
+
+/// Lets a time pass that was drawn at random: for a test that does something at a moment which nothing leads up to. A test that
+/// waits for something to become true says so by [`eventually`].
+pub async fn some_moment(drawn: Duration) {
+    tokio::time::sleep(drawn).await;
+}

@@ -19,6 +19,7 @@ mod determinism;
 mod divergence;
 mod endless;
 mod events;
+mod examples;
 mod fencing;
 mod greed;
 mod guide;

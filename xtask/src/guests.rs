@@ -1,5 +1,5 @@
-//! Builds the programs that are compiled to WebAssembly: the example, in both ways that its guide shows, and the programs
-//! that the tests run.
+//! Builds the programs that are compiled to WebAssembly: the examples, the guide's in both ways that it shows, and the
+//! programs that the tests run.
 //!
 //! They are workspaces of their own, with another target and maybe another toolchain than the host: in the host's target
 //! folder the two would throw out each other's work. Every component is copied to one folder under its own name, so that
@@ -21,8 +21,9 @@ use crate::shell;
 /// The version that is tested here. It is installed beside a user's own, so that both can differ.
 const CARGO_COMPONENT: &str = "0.21.1";
 
-/// The example, and the workspace of the programs for tests.
+/// The guide's example, the others, and the workspace of the programs for tests.
 const GREETING: &str = "examples/greeting";
+const OTHERS: &[&str] = &["examples/fan_out"];
 const TESTS: &str = "tests/guests";
 
 /// Builds the greeting example as its guide does, by `cargo build --target wasm32-wasip2`.
@@ -40,6 +41,9 @@ pub(crate) fn all(project: &Project) -> Result<PathBuf> {
     let builder = Builder::new(project)?;
     let mut components = builder.build(GREETING)?;
     components.push(builder.build_greeting_with_cargo_component()?);
+    for example in OTHERS {
+        components.extend(builder.build(example)?);
+    }
     if project.root.join(TESTS).join("Cargo.toml").exists() {
         components.extend(builder.build(TESTS)?);
     }
@@ -56,8 +60,8 @@ pub(crate) fn print_all(project: &Project) -> Result<()> {
 
 /// The folders of workspaces with guests: what formats and checks code has to visit them as well.
 pub(crate) fn workspaces(project: &Project) -> Vec<PathBuf> {
-    let folders = [GREETING, TESTS].map(|name| project.root.join(name));
-    folders.into_iter().filter(|folder| folder.join("Cargo.toml").exists()).collect()
+    let folders = [GREETING, TESTS].into_iter().chain(OTHERS.iter().copied()).map(|name| project.root.join(name));
+    folders.filter(|folder| folder.join("Cargo.toml").exists()).collect()
 }
 
 /// The target folder of all guests.

@@ -4,12 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use dbos_host_tests::http::Request;
-use dbos_host_tests::wait::until;
+use dbos_host_tests::wait::{some_moment, until};
 use dbos_host_tests::{Answer, Database, Host, HostBuilder, Outside, TestPostgres};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::time::sleep;
 
 use super::picture::Picture;
 use super::program::{Draw, program, root};
@@ -128,16 +127,16 @@ impl World {
             Fate::DiesAt(_) => {
                 until("the host dies or all is over", async || host.has_ended() || self.is_over(scene).await).await;
             }
-            Fate::DiesAfter(time) => sleep(*time).await,
+            Fate::DiesAfter(time) => some_moment(*time).await,
             Fate::Freezes(time) => {
-                sleep(*time).await;
+                some_moment(*time).await;
                 host.signal(Signal::STOP);
-                sleep(LEASE * 2).await;
+                some_moment(LEASE * 2).await;
                 host.signal(Signal::CONT);
-                sleep(*time).await;
+                some_moment(*time).await;
             }
             Fate::Stops(time) => {
-                sleep(*time).await;
+                some_moment(*time).await;
                 assert!(host.stop().await.success(), "a host that is asked to stop ends well");
             }
         }
