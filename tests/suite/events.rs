@@ -263,3 +263,14 @@ print(json.dumps(client.get_event('later', 'value', 50)))";
     let (told, ()) = tokio::join!(waits, show);
     assert_eq!(told, "{\"of\": \"two\"}\n\"late\"\n");
 }
+
+#[tokio::test]
+async fn a_run_finds_what_it_has_just_set() {
+    let database = TestPostgres::shared().fresh_database().await;
+    // The event would be on its way for long if nobody waited for it.
+    let host = HostBuilder::new("anything").database(&database).patient().start().await;
+    let get = json!({ "get_event": { "of": null, "key": "own", "milliseconds": 0 } });
+    let program = json!([{ "set_event": { "key": "own", "value": "first" } }, get]);
+    let reply = host.run_workflow("anything", "finds", &json!({ "run": "finds", "program": program })).await.unwrap();
+    assert_eq!(reply.json(), json!(["set", "first"]), "{reply:?}");
+}

@@ -56,6 +56,8 @@ impl Gate {
             Begun::Answered(result) => return Ok(optional(result)),
             Begun::Waiting(waiting) => waiting,
         };
+        // Whoever looks must find what this run has done before: its own event, or that of somebody whom it has told.
+        self.settle_beside().await?;
         let signal = Signal::Event(run.clone(), name.clone());
         let result = loop {
             let listening = self.services.listen(std::slice::from_ref(&signal));

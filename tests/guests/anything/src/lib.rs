@@ -109,7 +109,12 @@ fn write(run: &str, tag: &str) -> Result<String> {
 
 #[transaction(read_only)]
 fn read(tag: &str) -> Result<String> {
-    sql::query_one("SELECT 'read ' || $1::text", params![tag])
+    #[derive(Deserialize)]
+    struct Row {
+        text: String,
+    }
+    let row: Row = sql::query_one("SELECT 'read ' || $1::text AS text", params![tag])?;
+    Ok(row.text)
 }
 
 #[communicator]
