@@ -5,8 +5,9 @@ use crate::{Result, host};
 /// Whether this run takes the way that a change of the code has brought. Available in workflows.
 ///
 /// A run is replayed by the very component that started it, so a deployment needs no patch: old runs end with the old
-/// code. A patch is needed where a run that began with one component goes on with another, as when it is moved to a version
-/// that has a mistake corrected. Its replay must ask for what is recorded:
+/// code. A patch is needed where the records of one component go on with another: in a fork or a rewind to a version that has
+/// a mistake corrected (`dbos-host workflow fork ID --failed --app-version current`). Its replay must ask for what is
+/// recorded:
 ///
 /// ```no_run
 /// # use dbos_guest::{Result, patch};

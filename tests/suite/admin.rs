@@ -182,8 +182,6 @@ async fn lists_take_dbos_filters() {
 async fn what_is_not_built_and_what_does_not_exist_is_told() {
     let (_database, host) = family().await;
     for (method, path) in [
-        ("POST", "/workflows/p%2F1/restart"),
-        ("POST", "/workflows/p%2F1/fork"),
         ("GET", "/deactivate"),
         ("GET", "/dbos-workflow-queues-metadata"),
         ("POST", "/dbos-garbage-collect"),

@@ -74,6 +74,35 @@ async fn an_old_run_keeps_to_the_old_way_where_it_has_gone_it() {
 }
 
 #[tokio::test]
+async fn a_fork_of_an_old_run_takes_the_old_way() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let mut host = version(BEFORE, &database).jumping_clock().start().await;
+    host.run_workflow("order", "old", &json!({})).await.unwrap();
+    host.stop().await;
+    let wasm = programs::guest(INTRODUCED).display().to_string();
+    assert!(version(INTRODUCED, &database).output(&["deploy", &wasm]).await.status.success());
+    // Behind the sleep, from the beginning, and with the code that it was started with.
+    let forks: [(&str, &[&str]); 3] = [
+        ("mixed", &["--step", "3", "--app-version", "current"]),
+        ("new", &["--step", "1", "--app-version", "current"]),
+        ("as it was", &["--step", "3"]),
+    ];
+    for (id, from) in forks {
+        let made = version(INTRODUCED, &database);
+        let made = made.output(&[&["workflow", "fork", "old", "--id", id], from].concat()).await;
+        assert!(made.status.success(), "{made:?}");
+    }
+    let _host = version(INTRODUCED, &database).jumping_clock().start().await;
+    assert_eq!(database.output("mixed").await, json!(["charged", "weighed", "shipped"]));
+    assert_eq!(records(&database, "mixed").await, ["charge", "DBOS.sleep", "DBOS.patch-weigh", "weigh", "ship"]);
+    assert_eq!(database.steps("mixed").await[..2], database.steps("old").await[..2], "what was copied");
+    assert_eq!(database.output("new").await, json!(NEW_WAY));
+    assert_eq!(records(&database, "new").await, NEW_RECORDS);
+    assert_eq!(database.output("as it was").await, database.output("old").await);
+    assert_eq!(records(&database, "as it was").await, records(&database, "old").await);
+}
+
+#[tokio::test]
 async fn a_deprecated_patch_is_passed_over_and_left_no_more() {
     let database = TestPostgres::shared().fresh_database().await;
     moved(&database, INTRODUCED, DEPRECATED).await;

@@ -19,14 +19,14 @@ async fn resume(builder: &HostBuilder, words: &[&str]) -> Output {
 }
 
 /// Resumes a run that has not ended for good.
-async fn resumed(builder: &HostBuilder, run: &str) {
+pub(crate) async fn resumed(builder: &HostBuilder, run: &str) {
     let output = resume(builder, &[run]).await;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said == format!("{run}  resumed\n"), "{output:?}");
 }
 
 /// Runs a program of the real `dbos` package's client on a database; returns what it printed.
-async fn python(database: &Database, program: &str) -> String {
+pub(crate) async fn python(database: &Database, program: &str) -> String {
     let program = format!(
         "import sys, json\nfrom dbos import DBOSClient\nclient = DBOSClient(system_database_url=sys.argv[1])\n{program}"
     );
@@ -170,7 +170,7 @@ async fn a_dbos_client_cancels_and_resumes() {
 }
 
 /// What the columns of a run's row hold, but for those that differ in every run.
-async fn row(database: &Database, run: &str) -> Value {
+pub(crate) async fn row(database: &Database, run: &str) -> Value {
     let columns = "SELECT (to_jsonb(s) - '{workflow_uuid,created_at,creator_xid,updated_at,completed_at}'::text[]
                      || jsonb_build_object('completed', completed_at IS NOT NULL, 'updated', updated_at > created_at))::text
                      FROM dbos.workflow_status s WHERE workflow_uuid = $1";

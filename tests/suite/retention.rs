@@ -23,6 +23,8 @@ WITH given AS (
 ), digest AS (
     INSERT INTO dbos_host.operation_digest (workflow_uuid, function_id, digest)
     SELECT id, step, '\\x0102030405060708' FROM given, generate_series(1, 3) AS step
+), origin AS (
+    INSERT INTO dbos_host.origin SELECT id, 'o', 1, 1, '{}', '{}' FROM given
 ), attempt AS (
     INSERT INTO dbos_host.attempt (workflow_uuid, records) SELECT id, 3 FROM given
 )
@@ -40,7 +42,7 @@ WITH given AS (SELECT workflow_uuid AS id FROM dbos.workflow_status), event AS (
 INSERT INTO dbos.notifications (destination_uuid, topic, message) SELECT id, 't', '1' FROM given";
 
 /// The tables that have rows of runs, each with the column that names the run.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("dbos.workflow_status", "workflow_uuid"),
     ("dbos.workflow_input", "workflow_uuid"),
     ("dbos.workflow_output", "workflow_uuid"),
@@ -51,6 +53,7 @@ const TABLES: [(&str, &str); 10] = [
     ("dbos.streams", "workflow_uuid"),
     ("dbos_host.operation_digest", "workflow_uuid"),
     ("dbos_host.attempt", "workflow_uuid"),
+    ("dbos_host.origin", "workflow_uuid"),
 ];
 
 /// A run: its id, status, app, parent, and how many days ago it ended.

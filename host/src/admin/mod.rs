@@ -5,6 +5,7 @@
 //! Its paths and their JSON are those of DBOS's admin servers, so that scripts made for them work; what this host does not
 //! do is answered by a sentence, never by a pretence. This module must not know wasm or SQL.
 
+mod cuts;
 mod guard;
 mod health;
 mod list;

@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, get, post};
 use http::{Method, StatusCode, Uri};
 use tokio::net::TcpListener;
 
-use super::{guard, health, workflows};
+use super::{cuts, guard, health, workflows};
 use crate::executor::Executor;
 use crate::trigger::Problem;
 use crate::workflow::Code;
@@ -80,7 +80,10 @@ fn router(executor: Arc<Executor>) -> Router {
         .route("/workflows/{id}/steps", get(workflows::steps))
         .route("/workflows/{id}/events", get(workflows::events))
         .route("/workflows/{id}/cancel", post(workflows::cancel))
-        .route("/workflows/{id}/resume", post(workflows::resume));
+        .route("/workflows/{id}/resume", post(workflows::resume))
+        .route("/workflows/{id}/fork", post(cuts::fork))
+        .route("/workflows/{id}/restart", post(cuts::restart))
+        .route("/workflows/{id}/rewind", post(cuts::rewind));
     let router = NOT_BUILT.iter().fold(router, |router, (path, is_post, what)| {
         let answer = move || async move { not_built(what) };
         let methods: MethodRouter<Arc<Executor>> = if *is_post { post(answer) } else { get(answer) };
@@ -95,8 +98,6 @@ fn router(executor: Arc<Executor>) -> Router {
 
 /// Paths of DBOS's admin servers that this host does not have, with what takes their place.
 const NOT_BUILT: &[(&str, bool, &str)] = &[
-    ("/workflows/{id}/restart", true, "starting a workflow again from its beginning under a new id"),
-    ("/workflows/{id}/fork", true, "forking a workflow from one of its steps"),
     ("/deactivate", false, "going on with old workflows without taking new ones; SIGTERM stops the host gracefully"),
     ("/dbos-workflow-queues-metadata", false, "queues with limits of their own"),
     ("/dbos-garbage-collect", true, "deleting old workflows; what is recorded stays until you delete it"),

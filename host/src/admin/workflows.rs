@@ -127,7 +127,7 @@ pub(super) async fn recover(State(executor): State<Arc<Executor>>, body: Body) -
 }
 
 /// Why a request has no answer of its own.
-enum Refused {
+pub(super) enum Refused {
     Problem(Box<Problem>),
     Database(DatabaseError),
 }
@@ -144,7 +144,7 @@ impl From<DatabaseError> for Refused {
     }
 }
 
-fn answer(result: Result<Response, Refused>) -> Response {
+pub(super) fn answer(result: Result<Response, Refused>) -> Response {
     let mut response = match result {
         Ok(response) => response,
         Err(Refused::Problem(problem)) => problem.into_response(),
@@ -158,19 +158,19 @@ fn answer(result: Result<Response, Refused>) -> Response {
     response
 }
 
-async fn read_body(body: Body) -> Result<Bytes, Refused> {
+pub(super) async fn read_body(body: Body) -> Result<Bytes, Refused> {
     axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| {
         let text = format!("the body is larger than the limit of {MAX_BODY} bytes, or was cut off");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code("body_too_large"), text).into()
     })
 }
 
-fn parse_id(id: &str) -> Result<WorkflowId, Refused> {
+pub(super) fn parse_id(id: &str) -> Result<WorkflowId, Refused> {
     WorkflowId::parse(id)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), error.to_string()).into())
 }
 
-fn bad_request(text: String) -> Refused {
+pub(super) fn bad_request(text: String) -> Refused {
     Problem::new(StatusCode::BAD_REQUEST, Code("bad_request"), text).into()
 }
 

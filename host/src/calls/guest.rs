@@ -12,6 +12,7 @@ use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::outbound::Outbound;
 use super::processor::Processor;
+use super::random::Seeds;
 use super::services::{Program, Services, StartRequest, StartedRun};
 use super::unsettled::Behind;
 use super::wasi;
@@ -197,10 +198,10 @@ impl Guest {
         Self::with_wasi(phase, wasi::acting(&log, env), log, outbound)
     }
 
-    /// A workflow: its clock is workflow time, its randomness comes from `seed`, it has no environment and no network.
+    /// A workflow: its clock is workflow time, its randomness comes from `seeds`, it has no environment and no network.
     #[must_use]
-    pub fn deterministic(gate: Gate, log: GuestLog, time: crate::workflow::WorkflowTime, seed: [u8; 32]) -> Self {
-        let wasi = wasi::deterministic(&log, time, seed);
+    pub fn deterministic(gate: Gate, log: GuestLog, time: crate::workflow::WorkflowTime, seeds: &Seeds) -> Self {
+        let wasi = wasi::deterministic(&log, time, seeds, &gate.taken());
         Self::with_wasi(Phase::Workflow(Box::new(gate)), wasi, log, Outbound::none())
     }
 

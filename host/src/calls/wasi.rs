@@ -7,8 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::Rng;
 use tracing::Level;
 use wasmtime::component::Linker;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -20,8 +19,9 @@ use super::bindings;
 use super::clocks::{Guarded, GuardedClock};
 use super::guest::Guest;
 use super::log::GuestLog;
+use super::random::{Draws, Seeds};
 use super::requests;
-use crate::workflow::WorkflowTime;
+use crate::workflow::{LastTaken, WorkflowTime};
 
 /// What a guest may write at once, as WASI itself limits a blocking write; a line that is longer is cut into pieces. Each
 /// write is one call of the host that does not yield, and all of it may be empty lines.
@@ -73,19 +73,15 @@ pub(super) fn acting(log: &GuestLog, env: &[(String, String)]) -> WasiCtx {
 }
 
 /// For a workflow.
-pub(super) fn deterministic(log: &GuestLog, time: WorkflowTime, seed: [u8; 32]) -> WasiCtx {
-    let mut random = ChaCha20Rng::from_seed(seed);
-    // Three independent streams of one seed, so that drawing from one does not move another.
-    let insecure_seed = u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
-    let mut insecure = ChaCha20Rng::from_seed(seed);
-    insecure.set_stream(1);
-    let mut secure = ChaCha20Rng::from_seed(seed);
-    secure.set_stream(2);
+pub(super) fn deterministic(log: &GuestLog, time: WorkflowTime, seeds: &Seeds, taken: &LastTaken) -> WasiCtx {
+    // A seed is asked for before the first call, or never: it is the oldest one's.
+    let mut draws = Draws::new(seeds, 0, taken);
+    let insecure_seed = u128::from(draws.next_u64()) << 64 | u128::from(draws.next_u64());
     builder(log)
         .wall_clock(Frozen(time.clone()))
         .monotonic_clock(Frozen(time))
-        .secure_random(secure)
-        .insecure_random(insecure)
+        .secure_random(Draws::new(seeds, 2, taken))
+        .insecure_random(Draws::new(seeds, 1, taken))
         .insecure_random_seed(insecure_seed)
         .build()
 }

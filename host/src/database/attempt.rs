@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::claim::Claim;
 use super::ordinality::place;
-use crate::workflow::{AppName, ComponentDigest, EpochMs, TraceContext};
+use crate::workflow::{AppName, ComponentDigest, EpochMs, StepNumber, TraceContext, WorkflowId};
 
 /// A counted attempt, and what an instance needs to know of its run.
 #[derive(Debug, Clone)]
@@ -29,8 +29,10 @@ pub struct Attempt {
     pub inputs: Option<String>,
     /// The serialization of the input.
     pub serialization: Option<String>,
-    /// Where workflow time starts.
+    /// Where workflow time starts: for a fork, where its origin's did.
     pub started_at: EpochMs,
+    /// The runs whose randomness this one repeats, the oldest first, each up to a step: what it was copied from.
+    pub draws_as: Vec<(StepNumber, WorkflowId)>,
     /// The trace that the run belongs to.
     pub trace: Option<TraceContext>,
 }
@@ -74,7 +76,7 @@ WITH wanted AS (
       FROM fence f WHERE s.workflow_uuid = f.run
       RETURNING f.nr, s.workflow_uuid, s.recovery_attempts, s.name, s.application_version, s.application_name,
                 s.serialization, s.created_at, s.attributes->'dbos.otelContext'->>'traceparent' AS trace,
-                octet_length(s.inputs) AS bytes
+                octet_length(s.inputs) AS bytes, s.forked_from
 ), remembered AS (
     INSERT INTO dbos_host.attempt (workflow_uuid, records) SELECT run, records FROM fence
       ON CONFLICT (workflow_uuid) DO UPDATE SET records = EXCLUDED.records
@@ -83,11 +85,14 @@ SELECT w.nr,
        c.nr IS NULL AND NOT EXISTS (SELECT FROM locked l WHERE l.workflow_uuid = w.run)
            AND EXISTS (SELECT FROM dbos.workflow_status s WHERE s.workflow_uuid = w.run) AS is_locked,
        c.recovery_attempts, c.name, c.application_version, c.application_name, c.serialization, c.created_at, c.trace,
-       f.records::int4, f.bytes::int8, (coalesce(octet_length(i.inputs), c.bytes, 0))::int8
+       f.records::int4, f.bytes::int8, (coalesce(octet_length(i.inputs), c.bytes, 0))::int8,
+       o.started_at, o.last_steps, o.seeds_of
   FROM wanted w
   LEFT JOIN counted c ON c.nr = w.nr
   LEFT JOIN fence f ON f.nr = c.nr
-  LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = c.workflow_uuid";
+  LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = c.workflow_uuid
+  LEFT JOIN dbos_host.origin o
+         ON o.workflow_uuid = c.workflow_uuid AND o.forked_from = c.forked_from AND o.created_at = c.created_at";
 
 /// What became of counting an attempt.
 #[derive(Debug)]
@@ -146,6 +151,9 @@ pub(super) async fn count(client: &Client, statement: &Statement, claims: &[&Cla
 
 /// Reads what was counted, for a run with this input.
 pub(super) fn attempt(row: &Row, inputs: Option<String>) -> Attempt {
+    let last_steps = row.get::<_, Option<Vec<i32>>>(13).unwrap_or_default();
+    let seeds_of = row.get::<_, Option<Vec<&str>>>(14).unwrap_or_default();
+    let seeds = last_steps.into_iter().zip(seeds_of);
     Attempt {
         count: u32::try_from(row.get::<_, i64>(2)).unwrap_or(u32::MAX),
         name: row.get::<_, Option<String>>(3).unwrap_or_default(),
@@ -153,7 +161,8 @@ pub(super) fn attempt(row: &Row, inputs: Option<String>) -> Attempt {
         app: row.get::<_, Option<&str>>(5).and_then(|name| AppName::parse(name).ok()),
         inputs,
         serialization: row.get(6),
-        started_at: EpochMs(row.get(7)),
+        started_at: EpochMs(row.get::<_, Option<i64>>(12).unwrap_or_else(|| row.get(7))),
+        draws_as: seeds.map(|(last, run)| (StepNumber::stored(last), WorkflowId::stored(run))).collect(),
         trace: row.get::<_, Option<&str>>(8).and_then(TraceContext::parse),
     }
 }

@@ -22,8 +22,8 @@ SELECT digest FROM dbos_host.component_use
  ORDER BY digest";
 
 // No index has the versions of runs, so this may read the whole table: once for each component that goes, in a reader's way of
-// nobody. A run that comes into being behind this look has its component from a host that uses it, or from a parent with
-// the same one that has not ended, which was seen. (A client may put any version into a queue; without its bytes it stays
+// nobody. A run that comes into being behind this look has its component from a host that uses it, from a parent with
+// the same one that has not ended, which was seen, or from whoever forks another, who says so. (A client may put any version into a queue; without its bytes it stays
 // there, whenever that is.)
 const HAS_RUNS: &str = "SELECT EXISTS (SELECT FROM dbos.workflow_status WHERE application_version = $1)";
 
@@ -44,6 +44,13 @@ pub struct StoredComponent {
     /// The file.
     pub bytes: Vec<u8>,
 }
+
+/// Whether the component `v.digest` has what the run `s` is a run of: its workflow, or the step that it consists of.
+pub(super) const COMPONENT_HAS_RUN: &str = "EXISTS (
+    SELECT FROM dbos_host.component c
+     WHERE c.digest = v.digest
+       AND c.manifest -> CASE WHEN s.name LIKE 'temp:%' THEN 'steps' ELSE 'workflows' END
+           @> jsonb_build_array(jsonb_build_object('name', regexp_replace(s.name, '^temp:', ''))))";
 
 impl super::Database {
     /// Stores a component. When it returns, runs of it can be recovered by any host on this database, and it is not removed

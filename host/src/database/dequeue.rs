@@ -35,12 +35,15 @@ SELECT EXISTS (
      WHERE queue_name = $2 AND status = 'ENQUEUED' AND (application_name = ANY ($1) OR application_name IS NULL))";
 
 // What says whose a run is may be missing, since other programs write the row: without an app it belongs to the one that
-// has a workflow of this name, without a version it gets the component that new runs take. A version that is there must be
-// one whose bytes are here; other SDKs' versions never are. Forks are left alone: their random numbers would have to be
-// those of the run that they were copied from.
+// has a workflow of this name, without a version it gets the component that new runs take; a fork gets the one of the run
+// that it was copied from. A version that is there must be one whose bytes are here; other SDKs' versions never are.
 //
-// `recovery_attempts` is not touched: an attempt is counted when an instance is made. A deadline begins here, as in DBOS.
-// What an earlier end of the run left as its error goes.
+// A fork that somebody else has made lacks what only this host knows of forks (`dbos_host.origin`). It is written when the
+// fork is taken for the first time: from then on, not every record that it has is a copy.
+//
+// `recovery_attempts` is not touched: an attempt is counted when an instance is made. It was set back by whoever left the
+// run here, and how many records there were at the last attempt does not count any more: a client may have rewound it. A
+// deadline begins here, as in DBOS. What an earlier end of the run left as its error goes.
 //
 // The executor's row is looked at and locked as in a take-over: a host whose lease is over, or that is another incarnation
 // by now, takes nothing.
@@ -52,16 +55,19 @@ WITH self AS (
     SELECT * FROM unnest($3::text[], $4::text[], $5::text[]) AS served(app, name, version)
 ), page AS (
     SELECT s.workflow_uuid, coalesce(s.application_name, own.app) AS app,
-           coalesce(s.application_version, own.version) AS version
+           coalesce(s.application_version, origin.application_version, own.version) AS version,
+           s.forked_from, s.created_at
       FROM dbos.workflow_status s
+      LEFT JOIN dbos.workflow_status origin ON origin.workflow_uuid = s.forked_from
       LEFT JOIN LATERAL (
           SELECT app, version FROM served
            WHERE served.name = s.name AND (s.application_name IS NULL OR s.application_name = served.app)
            LIMIT 1) own ON true
-     WHERE s.queue_name = $6 AND s.status = 'ENQUEUED' AND s.forked_from IS NULL
+     WHERE s.queue_name = $6 AND s.status = 'ENQUEUED'
        AND (own.app IS NOT NULL
-            OR (s.application_name = ANY ($8) AND s.application_version IS NOT NULL))
-       AND (s.application_version IS NULL OR s.application_version IN (SELECT digest FROM dbos_host.component))
+            OR (s.application_name = ANY ($8) AND coalesce(s.application_version, origin.application_version) IS NOT NULL))
+       AND (coalesce(s.application_version, origin.application_version) IS NULL
+            OR coalesce(s.application_version, origin.application_version) IN (SELECT digest FROM dbos_host.component))
        AND EXISTS (SELECT 1 FROM self)
      ORDER BY s.priority, s.created_at, s.workflow_uuid
      LIMIT $7
@@ -82,6 +88,17 @@ WITH self AS (
       RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts
 ), cleared AS (
     DELETE FROM dbos.workflow_output o USING t WHERE o.workflow_uuid = t.workflow_uuid
+), counted AS (
+    DELETE FROM dbos_host.attempt a USING t WHERE a.workflow_uuid = t.workflow_uuid
+), drawn AS (
+    INSERT INTO dbos_host.origin
+    SELECT o.* FROM page, LATERAL dbos_host.origin_of(page.workflow_uuid, page.forked_from, page.created_at, (
+        SELECT coalesce(max(function_id), 0) FROM dbos.operation_outputs r WHERE r.workflow_uuid = page.workflow_uuid)) o
+     WHERE page.forked_from IS NOT NULL
+    ON CONFLICT (workflow_uuid) DO UPDATE
+       SET forked_from = EXCLUDED.forked_from, created_at = EXCLUDED.created_at, started_at = EXCLUDED.started_at,
+           last_steps = EXCLUDED.last_steps, seeds_of = EXCLUDED.seeds_of
+     WHERE (origin.forked_from, origin.created_at) <> (EXCLUDED.forked_from, EXCLUDED.created_at)
 )";
 
 impl super::Database {

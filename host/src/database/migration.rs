@@ -52,6 +52,7 @@ const HOST_MIGRATIONS: &[&str] = &[
     include_str!("schema/dbos_host_004.sql"),
     include_str!("schema/dbos_host_005.sql"),
     include_str!("schema/dbos_host_006.sql"),
+    include_str!("schema/dbos_host_007.sql"),
 ];
 
 /// What `migrate` did.

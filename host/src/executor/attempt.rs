@@ -8,13 +8,15 @@ use sha2::{Digest, Sha256};
 use super::app::ComponentError;
 use super::drive::too_many_attempts;
 use super::{App, Executor};
-use crate::calls::{Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Services, Unsettled, WaitFor, Withheld};
+use crate::calls::{
+    Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Seed, Seeds, Services, Unsettled, WaitFor, Withheld,
+};
 use crate::database::{Backoff, Claim, FinalOutcome, Loaded, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
     AppName, Arguments, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind, Record,
-    StepKind, TraceContext, WorkflowId, WorkflowTime, check_json,
+    StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime, check_json,
 };
 
 /// What an attempt needs to know of its run.
@@ -25,6 +27,8 @@ pub(super) struct Prepared {
     version: Option<ComponentDigest>,
     input: Input,
     started_at: EpochMs,
+    /// The runs that it was copied from, each with the last step that it repeats of them.
+    draws_as: Vec<(StepNumber, WorkflowId)>,
     trace: Option<TraceContext>,
     records: Vec<Record>,
     /// The run's start, if it is not written yet.
@@ -46,6 +50,7 @@ impl Prepared {
             version: Some(new.version.clone()),
             input: Input::Given(new.arguments.clone()),
             started_at: new.created_at,
+            draws_as: Vec::new(),
             trace: new.trace,
             records: Vec::new(),
             start: None,
@@ -67,6 +72,7 @@ impl Prepared {
             version: attempt.version,
             input: Input::Stored { text: attempt.inputs, serialization: attempt.serialization },
             started_at: attempt.started_at,
+            draws_as: attempt.draws_as,
             trace: attempt.trace,
             records,
             start: None,
@@ -145,12 +151,13 @@ impl Executor {
         let log = GuestLog::new(app.log(), Some(claim.run())).traced(prepared.trace);
         let log = log.showing_replayed(self.show_replayed_logs);
         let time = WorkflowTime::starting_at(prepared.started_at);
-        let seed = self.seed(claim.run());
+        let copied = prepared.draws_as.iter().map(|(last, run)| (*last, self.seed(run))).collect();
+        let seeds = Seeds { copied, own: self.seed(claim.run()) };
         let (records, begun) = (prepared.records.len(), Instant::now());
         let name = prepared.name.clone();
         let own = (prepared.records, prepared.trace, prepared.start);
         let gate = self.gate(claim, own, app, component, &time, &log);
-        let guest = Guest::deterministic(gate, log, time, seed);
+        let guest = Guest::deterministic(gate, log, time, &seeds);
         let instance = Instance::new(component, guest, ());
         let (mut instance, end) = instance.run_workflow(prepared.name, arguments).await;
         let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
@@ -223,7 +230,7 @@ impl Executor {
     }
 
     /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.
-    fn seed(&self, run: &WorkflowId) -> [u8; 32] {
+    fn seed(&self, run: &WorkflowId) -> Seed {
         Sha256::new().chain_update(&self.secret).chain_update("seed").chain_update(run.as_str()).finalize().into()
     }
 }

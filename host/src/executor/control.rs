@@ -1,12 +1,12 @@
-//! What people do to runs from outside: cancelling and resuming them.
+//! What people do to runs from outside: cancelling, resuming, forking and rewinding them.
 //!
 //! The row decides, whoever wrote it. What is done here beside writing it is only to act at once: a run that this process
 //! drives is dropped wherever it is, computing, in a transaction (which is rolled back), in a request, in a sleep or in a
 //! wait, and its slot is free. What another program wrote is found by looking; see `recovery/changes.rs`.
 
 use super::Executor;
-use crate::database::{Cancel, Claim, DatabaseError, Resume};
-use crate::workflow::WorkflowId;
+use crate::database::{Cancel, Claim, DatabaseError, NewFork, Refusal, Resume, Version};
+use crate::workflow::{Cut, StepNumber, WorkflowId};
 
 impl Executor {
     /// Cancels a run, with everything that it has started if `with_children`. When it returns [`Cancel::Cancelled`], the
@@ -40,6 +40,31 @@ impl Executor {
     /// When the database does not answer. It may have been resumed.
     pub async fn resume(&self, run: &WorkflowId) -> Result<Resume, DatabaseError> {
         let end = self.database.resume(run).await?;
+        self.changed.notify_one();
+        Ok(end)
+    }
+
+    /// Forks a run. This host looks at once whether the fork is one of its own.
+    ///
+    /// # Errors
+    /// When the database does not answer. The fork may have been made.
+    pub async fn fork(&self, run: &WorkflowId, new: &NewFork) -> Result<Result<StepNumber, Refusal>, DatabaseError> {
+        let end = self.database.fork(run, new).await?;
+        self.changed.notify_one();
+        Ok(end)
+    }
+
+    /// Rewinds a run that has ended. This host looks at once whether it is one of its own.
+    ///
+    /// # Errors
+    /// When the database does not answer. It may have been rewound.
+    pub async fn rewind(
+        &self,
+        run: &WorkflowId,
+        cut: Cut,
+        version: &Version,
+    ) -> Result<Result<StepNumber, Refusal>, DatabaseError> {
+        let end = self.database.rewind(run, cut, version).await?;
         self.changed.notify_one();
         Ok(end)
     }

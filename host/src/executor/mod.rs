@@ -41,7 +41,7 @@ pub use difference::{ArgumentDifference, Difference};
 pub use handler::HandlerError;
 pub use messages::SendError;
 pub use slots::SlotCounts;
-pub use start::{StartError, Started};
+pub use start::{StartError, Started, fresh_id};
 
 use crate::calls::{Interrupt, Withheld};
 use crate::clock::Clock;

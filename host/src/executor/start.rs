@@ -299,7 +299,8 @@ impl Executor {
 }
 
 /// A new id, unlike every other and later than the ones before it: keys in the order of time keep index pages warm.
-fn fresh_id() -> WorkflowId {
+#[must_use]
+pub fn fresh_id() -> WorkflowId {
     WorkflowId::stored(&uuid::Uuid::now_v7().to_string())
 }
 

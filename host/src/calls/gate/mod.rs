@@ -45,8 +45,8 @@ use super::withheld::Withheld;
 use crate::database::{Claim, NewRecord};
 use crate::failpoint;
 use crate::workflow::{
-    Budget, Failure, History, Operation, OperationDigest, Record, RecordedResult, StepNumber, TraceContext, WorkflowId,
-    WorkflowTime,
+    Budget, Failure, History, LastTaken, Operation, OperationDigest, Record, RecordedResult, StepNumber, TraceContext,
+    WorkflowId, WorkflowTime,
 };
 
 /// The longest arguments or result, in bytes of JSON text. Larger data belongs into the app's own tables; a history of
@@ -125,6 +125,12 @@ impl Gate {
     #[must_use]
     pub fn run(&self) -> &WorkflowId {
         self.claim.run()
+    }
+
+    /// A handle that tells how far the guest has come.
+    #[must_use]
+    pub fn taken(&self) -> LastTaken {
+        self.history.taken()
     }
 
     /// How many records the run has, those of this instance included.

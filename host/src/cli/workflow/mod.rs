@@ -1,11 +1,14 @@
-//! `dbos-host workflow …`: looks at runs, stops them, and lets them go on.
+//! `dbos-host workflow …`: looks at runs, stops them, lets them go on, and has them done again.
 
 pub(crate) mod cancel;
 mod change;
+mod cut;
 pub(crate) mod events;
+pub(crate) mod fork;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod resume;
+pub(crate) mod rewind;
 pub(crate) mod steps;
 
 use clap::{Args, Subcommand};
@@ -14,7 +17,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use crate::workflow::Code;
 
-/// List workflows, show one with its steps and events, cancel and resume
+/// List, show, cancel, resume, fork and rewind workflows
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   dbos-host workflow list --status PENDING
@@ -34,6 +37,8 @@ pub(crate) enum WorkflowCommand {
     Events(events::EventsArgs),
     Cancel(cancel::CancelArgs),
     Resume(resume::ResumeArgs),
+    Fork(fork::ForkArgs),
+    Rewind(rewind::RewindArgs),
 }
 
 /// Runs the command.
@@ -45,6 +50,8 @@ pub(crate) async fn execute(args: &WorkflowArgs) -> Result<Exit, Failure> {
         WorkflowCommand::Events(args) => events::execute(args).await,
         WorkflowCommand::Cancel(args) => cancel::execute(args).await,
         WorkflowCommand::Resume(args) => resume::execute(args).await,
+        WorkflowCommand::Fork(args) => fork::execute(args).await,
+        WorkflowCommand::Rewind(args) => rewind::execute(args).await,
     }
 }
 

@@ -18,6 +18,7 @@ use std::fmt;
 use super::{Divergence, Operation, OperationKind, Record, SLEEP};
 use crate::workflow::digest::OperationDigest;
 use crate::workflow::id::StepNumber;
+use crate::workflow::taken::LastTaken;
 use crate::workflow::time::EpochMs;
 
 /// What is recorded of a wait with a deadline.
@@ -62,6 +63,7 @@ pub struct History {
     /// Those that the guest has not come to yet, in the order of their numbers, none of which is below `next`.
     left: VecDeque<Record>,
     pub(super) next: StepNumber,
+    taken: LastTaken,
 }
 
 impl History {
@@ -70,13 +72,19 @@ impl History {
     pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
         let mut left: Vec<Record> = records.into_iter().filter(|record| record.step >= StepNumber::FIRST).collect();
         left.sort_by_key(|record| record.step);
-        Self { left: left.into(), next: StepNumber::FIRST }
+        Self { left: left.into(), next: StepNumber::FIRST, taken: LastTaken::default() }
     }
 
     /// The number that the next call gets.
     #[must_use]
     pub fn next_step(&self) -> StepNumber {
         self.next
+    }
+
+    /// A handle that tells how far the guest has come.
+    #[must_use]
+    pub fn taken(&self) -> LastTaken {
+        self.taken.clone()
     }
 
     /// True while a record at or after the next call exists: the guest repeats what it did before, so what it prints was
@@ -104,7 +112,7 @@ impl History {
         if record.digest? != OperationDigest::of_text(kind, name, arguments) {
             return None;
         }
-        self.next = self.next.next()?;
+        self.move_to(self.next.next()?);
         self.left.pop_front()
     }
 
@@ -166,7 +174,7 @@ impl History {
             (Some(deadline), Some(later)) if is_deadline(deadline) => return Err(self.gap(operation, later)),
             (Some(later), _) => return Err(self.gap(operation, later)),
         };
-        self.next = after;
+        self.move_to(after);
         let answer = self.left.pop_front_if(|record| record.step == first);
         self.left.pop_front_if(|record| record.step == second);
         let pair = match (answer, deadline) {
@@ -202,8 +210,13 @@ impl History {
 
     fn advance(&mut self, operation: &Operation) -> Result<StepNumber, Divergence> {
         let step = self.next;
-        self.next = step.next().ok_or_else(|| self.last_step(operation))?;
+        self.move_to(step.next().ok_or_else(|| self.last_step(operation))?);
         Ok(step)
+    }
+
+    fn move_to(&mut self, next: StepNumber) {
+        self.next = next;
+        self.taken.before(next);
     }
 
     fn last_step(&self, operation: &Operation) -> Divergence {
