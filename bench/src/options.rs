@@ -16,6 +16,7 @@ pub(crate) enum Topic {
     Wt,
     Latency,
     Parallel,
+    Messages,
     Hello,
     Greeting,
     Commits,
@@ -25,19 +26,21 @@ pub(crate) enum Topic {
     Idle,
     Memory,
     Sleepers,
+    Receivers,
     Curves,
     Growth,
 }
 
 impl Topic {
     /// All of them, with their names.
-    const ALL: [(Self, &'static str); 17] = [
+    const ALL: [(Self, &'static str); 19] = [
         (Self::Start, "start"),
         (Self::W1, "W1"),
         (Self::W10, "W10"),
         (Self::Wt, "WT"),
         (Self::Latency, "latency"),
         (Self::Parallel, "P1000"),
+        (Self::Messages, "M2"),
         (Self::Hello, "hello"),
         (Self::Greeting, "greeting"),
         (Self::Commits, "commits"),
@@ -47,6 +50,7 @@ impl Topic {
         (Self::Idle, "idle"),
         (Self::Memory, "memory"),
         (Self::Sleepers, "sleepers"),
+        (Self::Receivers, "receivers"),
         (Self::Curves, "curves"),
         (Self::Growth, "growth"),
     ];

@@ -35,20 +35,27 @@ pub(crate) struct Workload {
     pub(crate) steps: usize,
     /// Rows that it inserts into the app's table.
     pub(crate) rows: usize,
+    /// Runs that it starts, whose steps are counted among its own.
+    pub(crate) children: usize,
 }
 
 /// W1: one communicator that does nothing.
-pub(crate) const W1: Workload = Workload { workflow: "one_step", result: "1", steps: 1, rows: 0 };
+pub(crate) const W1: Workload = Workload { workflow: "one_step", result: "1", steps: 1, rows: 0, children: 0 };
 /// W10: ten of them.
-pub(crate) const W10: Workload = Workload { workflow: "ten_steps", result: "55", steps: 10, rows: 0 };
+pub(crate) const W10: Workload = Workload { workflow: "ten_steps", result: "55", steps: 10, rows: 0, children: 0 };
 /// One operation that waits for its record to be on disk.
-pub(crate) const N1: Workload = Workload { workflow: "one_nap", result: "1", steps: 1, rows: 0 };
+pub(crate) const N1: Workload = Workload { workflow: "one_nap", result: "1", steps: 1, rows: 0, children: 0 };
 /// Ten of them.
-pub(crate) const N10: Workload = Workload { workflow: "ten_naps", result: "10", steps: 10, rows: 0 };
+pub(crate) const N10: Workload = Workload { workflow: "ten_naps", result: "10", steps: 10, rows: 0, children: 0 };
 /// P1000: a thousand communicators that do nothing, started and joined.
-pub(crate) const P1000: Workload = Workload { workflow: "thousand_beside", result: "500500", steps: 1_000, rows: 0 };
+pub(crate) const P1000: Workload =
+    Workload { workflow: "thousand_beside", result: "500500", steps: 1_000, rows: 0, children: 0 };
+/// One round of two runs that talk: a message there and one back.
+pub(crate) const T1: Workload = Workload { workflow: "one_talk", result: "1", steps: 8, rows: 0, children: 1 };
+/// Ten of them.
+pub(crate) const T10: Workload = Workload { workflow: "ten_talks", result: "10", steps: 62, rows: 0, children: 1 };
 /// WT: one transaction that inserts one row.
-pub(crate) const WT: Workload = Workload { workflow: "one_row", result: "1", steps: 1, rows: 1 };
+pub(crate) const WT: Workload = Workload { workflow: "one_row", result: "1", steps: 1, rows: 1, children: 0 };
 
 impl Workload {
     /// Started over HTTP, and awaited.
@@ -177,7 +184,7 @@ impl Stands {
         let times = |of_one: usize| i64::try_from(answers * of_one).unwrap_or(i64::MAX);
         Self {
             succeeded: times(1),
-            others: 0,
+            others: times(workload.children),
             outputs: times(1),
             records: times(workload.steps),
             rows: times(workload.rows),
@@ -237,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_load_is_expected_to_leave_all_of_its_runs() {
-        let expected = Stands { succeeded: 7, others: 0, outputs: 7, records: 70, rows: 0 };
+        let expected = Stands { succeeded: 7, others: 0, outputs: 7, records: 70, rows: 0, children: 0 };
         assert_eq!(Stands::of(W10, 7), expected);
         assert_eq!(Stands::of(WT, 7).rows, 7);
         assert_eq!(Stands::of(W1, 9) - Stands::of(W1, 2), Stands::of(W1, 7));

@@ -5,6 +5,7 @@ mod curves;
 mod growth;
 mod peer;
 mod rates;
+mod receivers;
 mod recovery;
 mod replay;
 mod standing;
@@ -62,6 +63,9 @@ pub(crate) async fn run(server: &Server, options: &Options) -> Result<Measured> 
     }
     if options.wants_any(&[Topic::Idle, Topic::Memory, Topic::Sleepers]) {
         standing::measure(server, options, &mut measured.table).await?;
+    }
+    if options.wants(Topic::Receivers) {
+        receivers::measure(server, &mut measured.table).await?;
     }
     if options.wants(Topic::Curves) {
         curves::measure(server, &mut measured).await?;

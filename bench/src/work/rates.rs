@@ -10,7 +10,7 @@ use super::peer::NAME as PEER;
 use crate::limits::{Limit, Limits};
 use crate::load::{Question, Until};
 use crate::options::{Options, Topic};
-use crate::place::{N1, N10, P1000, Place, Serving, W1, W10, WT, Workload};
+use crate::place::{N1, N10, P1000, Place, Serving, T1, T10, W1, W10, WT, Workload};
 use crate::server::Server;
 use crate::table::{Bar, Figure, Table};
 
@@ -42,6 +42,7 @@ pub(super) async fn measure(
         Topic::Wt,
         Topic::Latency,
         Topic::Parallel,
+        Topic::Messages,
         Topic::Hello,
         Topic::Greeting,
     ];
@@ -79,6 +80,9 @@ pub(super) async fn measure(
     }
     if options.wants(Topic::Parallel) {
         rates.side_by_side().await?;
+    }
+    if options.wants(Topic::Messages) {
+        rates.messages().await?;
     }
     if options.wants(Topic::Hello) {
         rates.hello().await?;
@@ -162,6 +166,17 @@ impl Rates<'_> {
         let name = "P1000: one run of 1,000 no-op communicators side by side, one in flight: p50";
         let figure = Figure::new(name, done.percentile_ms(50), "ms").over(HTTP);
         self.table.add(figure.bar(Bar::FigureAtMost(150.0)).took(taken));
+        Ok(())
+    }
+
+    /// How long a message takes from one running workflow to another: what a round of two that talk costs, halved.
+    async fn messages(&mut self) -> Result<()> {
+        let (one, _) = self.serving.runs(T1, &T1.question(), 1, TIME).await?;
+        let (ten, taken) = self.serving.runs(T10, &T10.question(), 1, TIME).await?;
+        let name = "M2: a message from one running workflow to another, one pair in flight";
+        let each = (ten.percentile_ms(50) - one.percentile_ms(50)) / 18.0;
+        let figure = Figure::new(name, each, "ms").over("HTTP, an eighteenth of ten rounds less one");
+        self.table.add(figure.bar(Bar::FigureAtMost(3.0)).took(taken));
         Ok(())
     }
 

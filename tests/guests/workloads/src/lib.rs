@@ -57,6 +57,47 @@ fn naps(times: u32) -> Result<u32> {
     Ok(times)
 }
 
+/// One round of talk with another run.
+#[workflow]
+fn one_talk() -> Result<u32> {
+    talks(1)
+}
+
+/// Ten of them.
+#[workflow]
+fn ten_talks() -> Result<u32> {
+    talks(10)
+}
+
+/// Longer than any bench.
+const A_MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+fn talks(rounds: u32) -> Result<u32> {
+    let other = answers::start(&workflow_id()?, rounds)?;
+    for round in 0..rounds {
+        other.send("words", &round)?;
+        let answer: Option<u32> = recv("words", A_MONTH)?;
+        ensure!(answer == Some(round), "another answer: {answer:?}");
+    }
+    other.join()?;
+    Ok(rounds)
+}
+
+#[workflow]
+fn answers(to: &str, rounds: u32) -> Result<String> {
+    for _ in 0..rounds {
+        let word: Option<u32> = recv("words", A_MONTH)?;
+        send(to, "words", &word)?;
+    }
+    Ok("answered".to_owned())
+}
+
+/// Waits for one message.
+#[workflow]
+fn listens() -> Result<Option<u32>> {
+    recv("word", A_MONTH)
+}
+
 /// WT: one transaction that inserts one row.
 #[workflow]
 fn one_row() -> Result<u64> {
