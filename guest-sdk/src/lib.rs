@@ -63,6 +63,7 @@ mod panic;
 mod parallel;
 mod patches;
 pub mod prelude;
+mod promises;
 mod registry;
 mod sleep;
 pub mod sql;
@@ -81,6 +82,7 @@ pub use crate::{
     messages::{recv, send, send_once},
     parallel::{Group, Step, join_all, map, race, select, select_within, timeout},
     patches::{deprecate_patch, patch},
+    promises::{Promise, promise, reject, resolve},
     sleep::{sleep, sleep_until},
     web::{Html, IntoResponse, Json, Request, Response},
 };

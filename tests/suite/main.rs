@@ -45,6 +45,7 @@ mod patches;
 mod phases;
 mod poolers;
 mod postgres_restarts;
+mod promises;
 mod random;
 mod raw_http;
 mod refused_records;

@@ -129,6 +129,17 @@ async fn messages_are_sent_by_workflows_and_handlers_and_taken_by_workflows() {
 }
 
 #[tokio::test]
+async fn promises_belong_to_workflows() {
+    let host = started().await;
+    for phase in ["transaction", "communicator", "handler"] {
+        refused(&host, phase, ("link", "promises.link"), "a workflow").await;
+        refused(&host, phase, ("promise", "promises.wait"), "a workflow").await;
+    }
+    assert_eq!(told(&host, "workflow", "link").await, "ok: linked");
+    assert_eq!(told(&host, "workflow", "promise").await, "ok: None");
+}
+
+#[tokio::test]
 async fn requests_and_their_keys_belong_to_communicators() {
     let host = started().await;
     for phase in ["workflow", "transaction", "handler"] {

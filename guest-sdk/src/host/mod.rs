@@ -7,6 +7,7 @@
 mod events;
 mod messages;
 mod parallel;
+mod promises;
 mod sql;
 mod steps;
 mod workflow;
@@ -23,6 +24,7 @@ pub use crate::bindings::dbos::host::log::Level;
 pub(crate) use events::{get_event, set_event};
 pub(crate) use messages::{receive, send};
 pub(crate) use parallel::{cancel_step, join_step, join_step_within, select_step, start_step};
+pub(crate) use promises::{promise_link, promise_wait};
 pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, rollback_to, savepoint};
 pub(crate) use steps::{call_communicator, call_transaction, sleep, sleep_until};
 pub(crate) use workflow::{deprecate_patch, idempotency_key, outcome, patch, start_workflow, workflow_id};

@@ -21,6 +21,7 @@ mod messages;
 mod outbound;
 mod parallel;
 mod processor;
+mod promises;
 mod random;
 mod requests;
 mod services;

@@ -14,8 +14,8 @@ use super::withheld::Withheld;
 use crate::clock::Clock;
 use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
 use crate::workflow::{
-    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, OperationDigest, RecordedResult, Signal,
-    StepNumber, TraceContext, WorkflowId,
+    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, OperationDigest, PromiseName, RecordedResult,
+    Signal, StepNumber, TraceContext, WorkflowId,
 };
 
 /// The component that an instance is made of, as far as calls need to know (lifetime: the component).
@@ -158,6 +158,9 @@ pub trait Services: Send + Sync {
 
     /// An event of a run as the database has it. `None`: it is not set.
     fn event<'a>(&'a self, run: &'a WorkflowId, key: &'a Key) -> BoxFuture<'a, Option<RecordedResult>>;
+
+    /// The path by which whoever has it may settle a promise of the run.
+    fn link(&self, run: &WorkflowId, name: &PromiseName) -> String;
 
     /// Sends a message of nobody's; a run's goes to the journal with its record.
     fn send(&self, message: NewSend) -> BoxFuture<'_, Result<Landed, JournalClosed>>;

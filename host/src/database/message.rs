@@ -39,7 +39,7 @@ impl NewSend {
     /// the same of the key.
     #[must_use]
     pub fn new(record: Option<NewRecord>, to: WorkflowId, topic: Topic, message: String, key: Option<&str>) -> Self {
-        let id = key.map_or_else(|| uuid::Uuid::now_v7().to_string(), |key| format!("{key}::{to}"));
+        let id = key.map_or_else(|| uuid::Uuid::now_v7().to_string(), |key| message_id(key, &to));
         Self { record, id, to, topic, message }
     }
 }
@@ -169,6 +169,11 @@ pub(super) async fn write(
     // Before anybody is told: whoever sends the next message has heard of this one.
     order.note(&sent, now);
     Ok(landed)
+}
+
+/// The id of a message with a key, as SDKs of DBOS make it.
+pub(super) fn message_id(key: &str, to: &WorkflowId) -> String {
+    format!("{key}::{to}")
 }
 
 /// What a sender hears when there is no such run.

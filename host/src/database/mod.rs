@@ -49,6 +49,7 @@ mod reset;
 mod resume;
 mod retention;
 mod rewind;
+mod settlement;
 mod shutdown;
 mod start;
 mod survey;

@@ -21,6 +21,7 @@ mod messages;
 mod outcome;
 mod parked;
 mod poll;
+mod promises;
 mod registry;
 mod services;
 mod signals;
@@ -40,6 +41,7 @@ pub use app::{App, AppSettings};
 pub use difference::{ArgumentDifference, Difference};
 pub use handler::HandlerError;
 pub use messages::SendError;
+pub use promises::Settlement;
 pub use slots::SlotCounts;
 pub use start::{StartError, Started, fresh_id};
 
@@ -48,7 +50,7 @@ use crate::clock::Clock;
 use crate::database::{Claim, Database, Incarnation, Journal, Loader, TakenRun};
 use crate::recovery::Lease;
 use crate::sandbox::Sandbox;
-use crate::workflow::{AppName, WorkflowId};
+use crate::workflow::{AppName, Signer, WorkflowId};
 use backlog::Backlog;
 use events::Teller;
 use give_back::GiveBack;
@@ -122,6 +124,7 @@ pub struct Executor {
     journal: Journal,
     loader: Loader,
     secret: Vec<u8>,
+    signer: Signer,
     sandbox: Sandbox,
     clock: Clock,
     lease: Lease,
@@ -155,6 +158,7 @@ impl Executor {
             loader: Loader::open(parts.database.clone()),
             give_back: GiveBack::open(parts.database.clone()),
             database: parts.database,
+            signer: Signer::of_promises(&parts.secret),
             secret: parts.secret,
             sandbox: parts.sandbox,
             lease: parts.lease,

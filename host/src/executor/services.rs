@@ -10,7 +10,9 @@ use super::start::{NewOrFound, StartError, Started};
 use crate::calls::{Interrupt, Listening, Program, Services, StartRequest, StartedRun, StepCall, StepEnd, WaitFor};
 use crate::clock::Clock;
 use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
-use crate::workflow::{Arguments, Code, Failure, Key, RecordedResult, Signal, StepKind, TraceContext, WorkflowId};
+use crate::workflow::{
+    Arguments, Code, Failure, Key, PromiseName, RecordedResult, Signal, StepKind, TraceContext, WorkflowId,
+};
 
 impl Services for Executor {
     fn clock(&self) -> &Clock {
@@ -115,6 +117,10 @@ impl Services for Executor {
 
     fn event<'a>(&'a self, run: &'a WorkflowId, key: &'a Key) -> BoxFuture<'a, Option<RecordedResult>> {
         self.event_so_far(run, key).boxed()
+    }
+
+    fn link(&self, run: &WorkflowId, name: &PromiseName) -> String {
+        self.link_to(run, name)
     }
 
     fn send(&self, message: NewSend) -> BoxFuture<'_, Result<Landed, JournalClosed>> {

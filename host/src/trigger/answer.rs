@@ -13,9 +13,10 @@ use super::connection::Answers;
 use super::limits::{Place, check_head};
 use super::path;
 use super::problem::Problem;
+use super::promises::Wish;
 use super::routes::Matched;
 use super::server::Shared;
-use super::{events, handler, messages, result, start};
+use super::{events, handler, messages, promises, result, start};
 use crate::workflow::{Code, WorkflowId};
 
 /// A resource of the host's own.
@@ -28,6 +29,8 @@ enum Own<'a> {
     Event(&'a str, &'a str),
     /// `/workflows/{id}/messages`.
     Messages(&'a str),
+    /// `/workflows/{id}/promises/{name}`, or `…/reject`.
+    Promise(&'a str, &'a str, Wish),
     /// Anything else below `/workflows`.
     Nothing,
 }
@@ -67,6 +70,13 @@ impl Shared {
                 "POST" => messages::answer(&self, &run(named)?, &parts, body).await,
                 _ => not_that_method(&parts, &["POST"]),
             },
+            Some(Own::Promise(named, name, wish)) => match parts.method.as_str() {
+                "POST" => {
+                    let promise = (&run(named)?, path::decoded("name", name)?);
+                    promises::answer(&self, (promise.0, &promise.1, wish), &parts, body).await
+                }
+                _ => not_that_method(&parts, &["POST"]),
+            },
             Some(Own::Nothing) => Err(unknown_route("the host", parts.uri.path(), None)),
         }
     }
@@ -98,6 +108,11 @@ fn own(path: &str) -> Option<Own<'_>> {
         Some((id, "result")) if !id.is_empty() => Own::Result(id),
         Some((id, "messages")) if !id.is_empty() => Own::Messages(id),
         Some((id, of_run)) if !id.is_empty() => match of_run.split_once('/') {
+            Some(("promises", name)) => match name.split_once('/') {
+                None if !name.is_empty() => Own::Promise(id, name, Wish::Resolve),
+                Some((name, "reject")) if !name.is_empty() => Own::Promise(id, name, Wish::Reject),
+                _ => Own::Nothing,
+            },
             Some(("events", key)) if !key.is_empty() && !key.contains('/') => Own::Event(id, key),
             _ => Own::Nothing,
         },
@@ -146,6 +161,8 @@ mod tests {
             Some(Own::Result(_)) => "result",
             Some(Own::Event(_, key)) => key,
             Some(Own::Messages(_)) => "messages",
+            Some(Own::Promise(_, name, Wish::Resolve)) => name,
+            Some(Own::Promise(_, _, Wish::Reject)) => "reject",
             Some(Own::Nothing) => "nothing",
         };
         for (path, expected) in [
@@ -155,6 +172,11 @@ mod tests {
             ("/workflows/pay/events/a%2Fb", "a%2Fb"),
             ("/workflows/pay/messages", "messages"),
             ("/workflows/pay/messages/", "nothing"),
+            ("/workflows/pay/promises/yes", "yes"),
+            ("/workflows/pay/promises/yes/reject", "reject"),
+            ("/workflows/pay/promises/yes/", "nothing"),
+            ("/workflows/pay/promises//reject", "nothing"),
+            ("/workflows/pay/promises/", "nothing"),
             ("/workflows/pay/events/", "nothing"),
             ("/workflows/pay/events", "nothing"),
             ("/workflows/pay/events/a/b", "nothing"),

@@ -12,7 +12,7 @@ use super::server::Shared;
 use super::start::{idempotency_key, json_body, refuse_pages_of_others};
 use super::{body, path};
 use crate::executor::SendError;
-use crate::workflow::{Code, Topic, WorkflowId};
+use crate::workflow::{Code, RESERVED, Topic, WorkflowId};
 
 /// Sends what the body has. It is durable before the answer.
 pub(super) async fn answer(
@@ -42,11 +42,16 @@ fn topic(parts: &Parts) -> Result<Topic, Problem> {
     let given = parts.uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("topic=")));
     // In a query string, a plus is a space.
     let given = given.map(|text| path::decoded("topic", &text.replace('+', " "))).transpose()?;
-    Topic::parse(given.as_deref())
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, Code("invalid_topic"), error.to_string()))
+    let invalid = |text| Problem::new(StatusCode::BAD_REQUEST, Code("invalid_topic"), text);
+    if given.as_ref().is_some_and(|topic| topic.starts_with(RESERVED)) {
+        return Err(invalid(format!(
+            "the topic begins with `{RESERVED}`, as topics of the host do\n  hint: a promise is settled by its link"
+        )));
+    }
+    Topic::parse(given.as_deref()).map_err(|error| invalid(error.to_string()))
 }
 
-fn not_sent(error: SendError) -> Problem {
+pub(super) fn not_sent(error: SendError) -> Problem {
     let text = error.to_string();
     match error {
         SendError::TooLarge(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code("payload_too_large"), text),

@@ -17,6 +17,7 @@ mod messages;
 mod path;
 mod prefer;
 mod problem;
+mod promises;
 mod result;
 mod routes;
 mod server;

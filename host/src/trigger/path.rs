@@ -4,13 +4,11 @@
 //! the end of one. Bytes that are no UTF-8 are refused: replaced by a mark, two different paths would be one.
 
 use http::StatusCode;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
+pub(super) use crate::workflow::path_segment as encoded;
 use crate::workflow::{Code, excerpt};
-
-/// All but what RFC 3986 calls unreserved.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Decodes one segment; `what` names it in the problem.
 pub(super) fn decoded(what: &str, segment: &str) -> Result<String, Problem> {
@@ -20,11 +18,6 @@ pub(super) fn decoded(what: &str, segment: &str) -> Result<String, Problem> {
         let text = format!("`{what}` in the path is `{}`, which is not UTF-8", excerpt(segment));
         Problem::new(StatusCode::BAD_REQUEST, Code("bad_path"), text).with("parameter", what)
     })
-}
-
-/// A text as one segment of a path.
-pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::calls::StartRequest;
 use crate::executor::{App, Difference, Executor, StartError};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, ArgumentsError, Code, JsonError, TraceContext, Unfit, WorkflowId, check_json, excerpt,
+    Arguments, ArgumentsError, Code, JsonError, RESERVED, TraceContext, Unfit, WorkflowId, check_json, excerpt,
 };
 
 /// The request header that names a call, so that sending it twice starts one run.
@@ -144,6 +144,10 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
     })?;
     let bare = text.trim();
     let unquoted = bare.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(bare);
+    if unquoted.starts_with(RESERVED) {
+        let text = format!("`Idempotency-Key` begins with `{RESERVED}`, as keys of the host do");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), text));
+    }
     Ok(Some(unquoted.to_owned()))
 }
 

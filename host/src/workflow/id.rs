@@ -21,6 +21,11 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
+    /// A text that breaks this rule.
+    pub(super) fn of(what: &'static str, text: &str, reason: &'static str) -> Self {
+        Self { what, shown: text.escape_debug().take(80).collect(), reason }
+    }
+
     /// The rule that it breaks; without the text, which may be something that must not be shown.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -48,7 +53,7 @@ impl WorkflowId {
         } else {
             return Ok(Self(text.into()));
         };
-        Err(InvalidName { what: "workflow id", shown: text.escape_debug().take(80).collect(), reason })
+        Err(InvalidName::of("workflow id", text, reason))
     }
 
     /// An id that the database holds already: whatever another program was allowed to write is taken as it is.
@@ -162,7 +167,7 @@ pub fn check_name(what: &'static str, text: &str) -> Result<(), InvalidName> {
     } else {
         return Ok(());
     };
-    Err(InvalidName { what, shown: text.escape_debug().take(80).collect(), reason })
+    Err(InvalidName::of(what, text, reason))
 }
 
 /// Checks a name that people choose freely, as those of patches, events and topics: 1 to 255 bytes without control characters.
@@ -176,7 +181,7 @@ pub(super) fn check_text(what: &'static str, text: &str) -> Result<(), InvalidNa
     } else {
         return Ok(());
     };
-    Err(InvalidName { what, shown: text.escape_debug().take(80).collect(), reason })
+    Err(InvalidName::of(what, text, reason))
 }
 
 #[cfg(test)]

@@ -59,12 +59,22 @@ impl Gate {
         };
         let arguments = json!({ "topic": topic, "milliseconds": milliseconds });
         let operation = Operation { kind: OperationKind::Receive, name: "DBOS.recv".into(), arguments };
+        Ok(optional(self.take_message(&operation, &about, milliseconds).await?))
+    }
+
+    /// Waits for a message under a topic, as this operation.
+    pub(super) async fn take_message(
+        &mut self,
+        operation: &Operation,
+        about: &Topic,
+        milliseconds: u64,
+    ) -> Result<RecordedResult, Interrupt> {
         let started_at = self.services.clock().now();
-        let mut waiting = match self.begin_wait(&operation, milliseconds).await? {
-            Begun::Answered(result) => return Ok(optional(result)),
+        let mut waiting = match self.begin_wait(operation, milliseconds).await? {
+            Begun::Answered(result) => return Ok(result),
             Begun::Waiting(waiting) => waiting,
         };
-        let named = (operation.name.as_str(), OperationDigest::of(&operation));
+        let named = (operation.name.as_str(), OperationDigest::of(operation));
         let signal = Signal::Message(self.run().clone(), about.clone());
         let (result, completed_at) = loop {
             // Before the look: what comes behind it is heard.
@@ -87,7 +97,7 @@ impl Gate {
         self.budget.recorded(&result);
         self.time.deliver(completed_at);
         failpoint::hit("gate.before_answer").await;
-        Ok(optional(result))
+        Ok(result)
     }
 
     /// Hands in an entry, behind what it was made from, and waits until it is durable. So is everything before it then, and

@@ -22,6 +22,7 @@ mod messages;
 mod pair;
 mod parallel;
 mod patch;
+mod promises;
 mod sleep;
 mod started;
 mod step;
@@ -32,6 +33,7 @@ pub(super) use messages::message_to;
 pub(super) use pair::optional;
 pub(super) use parallel::Group;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::handles::Handles;
@@ -45,8 +47,8 @@ use super::withheld::Withheld;
 use crate::database::{Claim, NewRecord};
 use crate::failpoint;
 use crate::workflow::{
-    Budget, Failure, History, LastTaken, Operation, OperationDigest, Record, RecordedResult, StepNumber, TraceContext,
-    WorkflowId, WorkflowTime,
+    Budget, Failure, History, LastTaken, Operation, OperationDigest, PromiseName, Record, RecordedResult, StepNumber,
+    TraceContext, WorkflowId, WorkflowTime,
 };
 
 /// The longest arguments or result, in bytes of JSON text. Larger data belongs into the app's own tables; a history of
@@ -75,6 +77,8 @@ pub struct Gate {
     ahead: Option<Ahead>,
     /// The first step was a transaction that may write.
     began_with_transaction: bool,
+    /// The promises whose settlement the guest has seen.
+    settled: HashMap<PromiseName, Result<String, Failure>>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -118,6 +122,7 @@ impl Gate {
             start,
             ahead: None,
             began_with_transaction: false,
+            settled: HashMap::new(),
         }
     }
 

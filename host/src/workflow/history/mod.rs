@@ -37,6 +37,8 @@ pub enum OperationKind {
     Send,
     /// Waits for a message to the run.
     Receive,
+    /// Waits until a promise of the run is settled.
+    Promise,
     /// Marks that the run takes the way of changed code.
     Patch,
     /// Waits for the first of several started steps.
@@ -57,6 +59,7 @@ impl OperationKind {
             Self::GetEvent => "get_event",
             Self::Send => "send",
             Self::Receive => "receive",
+            Self::Promise => "promise",
             Self::Patch => "patch",
             Self::Select => "select",
         }

@@ -1,6 +1,6 @@
 //! Shows values and waits for those that others show; writes letters, and waits for them.
 
-use dbos_guest::{prelude::*, serde_json::Value};
+use dbos_guest::{prelude::*, reject, resolve, serde_json::Value};
 
 const A_DAY: Duration = Duration::from_secs(86_400);
 
@@ -127,5 +127,43 @@ fn refused_letters() -> Vec<String> {
         code(send_once("a", "", &1, "").err()),
         code(recv::<Value>("a\nb", Duration::ZERO).err()),
         code(recv::<Value>("", Duration::MAX).err()),
+    ]
+}
+
+/// Shows its link, and waits for what somebody decides.
+#[workflow]
+fn ask(milliseconds: u64) -> Result<Option<Value>> {
+    let approval = promise::<Value>("approval");
+    set_event("link", &approval.link()?)?;
+    approval.wait(Duration::from_millis(milliseconds))
+}
+
+/// Asks twice, with a day between.
+#[workflow]
+fn ask_and_rest(milliseconds: u64) -> Result<Vec<Option<Value>>> {
+    let approval = promise::<Value>("approval");
+    set_event("link", &approval.link()?)?;
+    let first = approval.wait(Duration::from_millis(milliseconds))?;
+    sleep(A_DAY)?;
+    Ok(vec![first, approval.wait(Duration::ZERO)?])
+}
+
+/// Decides what another run has asked for.
+#[workflow]
+fn decide(id: &str, approve: bool) -> Result<()> {
+    match approve {
+        true => resolve(id, "approval", &"by a workflow"),
+        false => reject(id, "approval", &Error::new("too dear").with_name("Refused").with_code("E7")),
+    }
+}
+
+/// Names that are refused; tells their codes.
+#[workflow]
+fn refused_promises() -> Vec<String> {
+    let code = |error: Option<Error>| error.and_then(|error| error.code().map(str::to_owned)).unwrap_or_default();
+    vec![
+        code(promise::<Value>("a b").link().err()),
+        code(promise::<Value>("").wait(Duration::ZERO).err()),
+        code(promise::<Value>("a").wait(Duration::MAX).err()),
     ]
 }

@@ -22,6 +22,8 @@ fn attempt(call: &str) -> Result<String> {
         "get event" => get_event_within::<u8>("nobody", "key", Duration::ZERO).map(|seen| format!("{seen:?}")),
         "send" => send("nobody", "", &1).map(|()| "sent".to_owned()),
         "receive" => recv::<u8>("", Duration::ZERO).map(|read| format!("{read:?}")),
+        "link" => promise::<u8>("p").link().map(|_| "linked".to_owned()),
+        "promise" => promise::<u8>("p").wait(Duration::ZERO).map(|value| format!("{value:?}")),
         "start" => empty_workflow::start().map(|_| "started".to_owned()),
         "outcome" => Handle::<String>::of("nobody").join(),
         "id" => workflow_id(),
