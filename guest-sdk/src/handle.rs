@@ -43,6 +43,12 @@ impl<T> Handle<T> {
         crate::send(&self.id, topic, value)
     }
 
+    /// The values of the stream `key` of the run; see [`read_stream`](crate::read_stream).
+    #[must_use]
+    pub fn stream<V: DeserializeOwned>(&self, key: &str) -> crate::StreamValues<V> {
+        crate::read_stream(&self.id, key)
+    }
+
     /// The event `key` of the run; see [`get_event`](crate::get_event).
     pub fn event<E: DeserializeOwned>(&self, key: &str) -> Result<Option<E>> {
         crate::get_event(&self.id, key)

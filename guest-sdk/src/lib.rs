@@ -67,6 +67,7 @@ mod promises;
 mod registry;
 mod sleep;
 pub mod sql;
+mod streams;
 mod web;
 
 pub use dbos_guest_macros::{communicator, delete, get, patch, post, put, transaction, workflow};
@@ -84,6 +85,7 @@ pub use crate::{
     patches::{deprecate_patch, patch},
     promises::{Promise, promise, reject, resolve},
     sleep::{sleep, sleep_until},
+    streams::{Stream, StreamValues, read_stream, read_stream_from, stream},
     web::{Html, IntoResponse, Json, Request, Response},
 };
 

@@ -11,6 +11,7 @@
 pub mod builder;
 pub mod certificates;
 pub mod database;
+pub mod event_source;
 pub mod host;
 pub mod http;
 mod message;
@@ -27,6 +28,7 @@ pub mod wait;
 pub use builder::HostBuilder;
 pub use certificates::{Authority, Certificate};
 pub use database::{Database, Notices, Run, Step, WRITTEN_BY};
+pub use event_source::{Event, EventSource};
 pub use host::{Hold, Host};
 pub use http::{Reply, Request};
 pub use outside::{Answer, Gate, Outside, Received};

@@ -29,19 +29,7 @@ pub(crate) fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<
 
 /// Reads one message. `None`: the other side closed the connection before it began one.
 pub(crate) async fn read(stream: &mut (impl AsyncBufRead + Unpin), sender: Sender) -> io::Result<Option<Message>> {
-    let start = line(stream).await?;
-    if start.is_empty() {
-        return Ok(None);
-    }
-    let mut headers = Vec::new();
-    loop {
-        let text = line(stream).await?;
-        match text.split_once(':') {
-            Some((name, value)) => headers.push((name.to_owned(), value.trim().to_owned())),
-            None if text.is_empty() => break,
-            None => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("no header: `{text}`"))),
-        }
-    }
+    let Some((start, headers)) = read_head(stream).await? else { return Ok(None) };
     let length = header(&headers, "content-length").map(str::parse::<usize>).transpose();
     let length = length.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let is_chunked = header(&headers, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
@@ -59,6 +47,25 @@ pub(crate) async fn read(stream: &mut (impl AsyncBufRead + Unpin), sender: Sende
         None => {}
     }
     Ok(Some(Message { start, headers, body }))
+}
+
+/// Reads what comes before a body: the first line, and the headers. `None`: the other side closed the connection before.
+pub(crate) async fn read_head(
+    stream: &mut (impl AsyncBufRead + Unpin),
+) -> io::Result<Option<(String, Vec<(String, String)>)>> {
+    let start = line(stream).await?;
+    if start.is_empty() {
+        return Ok(None);
+    }
+    let mut headers = Vec::new();
+    loop {
+        let text = line(stream).await?;
+        match text.split_once(':') {
+            Some((name, value)) => headers.push((name.to_owned(), value.trim().to_owned())),
+            None if text.is_empty() => return Ok(Some((start, headers))),
+            None => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("no header: `{text}`"))),
+        }
+    }
 }
 
 async fn read_chunks(stream: &mut (impl AsyncBufRead + Unpin), body: &mut Vec<u8>) -> io::Result<()> {

@@ -18,8 +18,13 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn new() -> Self {
+        Self::of("letters").await
+    }
+
+    /// With another program.
+    pub(crate) async fn of(guest: &str) -> Self {
         let database = TestPostgres::shared().fresh_database().await;
-        let builder = HostBuilder::new("letters").database(&database).executor("letters");
+        let builder = HostBuilder::new(guest).database(&database).executor(guest);
         let clock = builder.folder().join("clock");
         fs::write(&clock, "0").unwrap();
         let builder = builder.environment("DBOS_HOST_TEST_CLOCK", &clock.display().to_string());

@@ -62,6 +62,7 @@ mod sql_patience;
 mod sql_values;
 mod starts;
 mod stops;
+mod streams;
 mod terminals;
 mod tidy;
 mod tls;

@@ -113,6 +113,24 @@ async fn events_are_set_by_workflows_and_read_by_handlers_too() {
 }
 
 #[tokio::test]
+async fn streams_are_written_by_workflows_and_read_by_handlers_too() {
+    let host = started().await;
+    for phase in ["transaction", "communicator", "handler"] {
+        refused(&host, phase, ("write stream", "streams.write"), "a workflow").await;
+        refused(&host, phase, ("close stream", "streams.close"), "a workflow").await;
+    }
+    for phase in ["transaction", "communicator"] {
+        refused(&host, phase, ("read stream", "streams.read"), "a workflow or a handler").await;
+    }
+    assert_eq!(told(&host, "workflow", "write stream").await, "ok: written");
+    assert_eq!(told(&host, "workflow", "close stream").await, "ok: closed");
+    for phase in ["workflow", "handler"] {
+        let nobody = "Error: there is no workflow with the id `nobody`";
+        assert_eq!(told(&host, phase, "read stream").await, nobody);
+    }
+}
+
+#[tokio::test]
 async fn messages_are_sent_by_workflows_and_handlers_and_taken_by_workflows() {
     let host = started().await;
     for phase in ["transaction", "communicator"] {

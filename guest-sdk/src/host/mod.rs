@@ -10,6 +10,7 @@ mod parallel;
 mod promises;
 mod sql;
 mod steps;
+mod streams;
 mod workflow;
 
 #[cfg(not(target_family = "wasm"))]
@@ -27,6 +28,7 @@ pub(crate) use parallel::{cancel_step, join_step, join_step_within, select_step,
 pub(crate) use promises::{promise_link, promise_wait};
 pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, rollback_to, savepoint};
 pub(crate) use steps::{call_communicator, call_transaction, sleep, sleep_until};
+pub(crate) use streams::{close_stream, read_stream, write_stream};
 pub(crate) use workflow::{deprecate_patch, idempotency_key, outcome, patch, start_workflow, workflow_id};
 
 /// The name of errors about a call that is not available where it was made.

@@ -14,6 +14,7 @@ use super::outbound::Outbound;
 use super::processor::Processor;
 use super::random::Seeds;
 use super::services::{Program, Services, StartRequest, StartedRun};
+use super::streams::ReadAhead;
 use super::unsettled::Behind;
 use super::wasi;
 use crate::database::{GuestSession, Outcome};
@@ -59,6 +60,8 @@ pub struct HandlerCalls {
     /// How many messages it has sent. Not counted with the runs: whether there is one more of these must not change the ids
     /// of those.
     pub(super) sent: u32,
+    /// What it has read of a stream and not asked for yet.
+    pub(super) ahead: Option<ReadAhead>,
     /// What is heard of the runs that it has started and not asked for yet, the newest last.
     pub(super) heard: VecDeque<StartedRun>,
     /// The trace that the request belongs to.
@@ -83,7 +86,7 @@ impl HandlerCalls {
         idempotency_key: Option<String>,
         trace: Option<TraceContext>,
     ) -> Self {
-        Self { services, program, idempotency_key, started: 0, sent: 0, heard: VecDeque::new(), trace }
+        Self { services, program, idempotency_key, started: 0, sent: 0, ahead: None, heard: VecDeque::new(), trace }
     }
 
     /// Starts a run and listens for its end.

@@ -27,6 +27,7 @@ mod requests;
 mod services;
 mod sleep;
 mod sql;
+mod streams;
 mod transaction;
 mod unsettled;
 mod wasi;

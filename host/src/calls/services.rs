@@ -12,9 +12,9 @@ use super::log::GuestLog;
 use super::unsettled::Behind;
 use super::withheld::Withheld;
 use crate::clock::Clock;
-use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
+use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome, StreamPage};
 use crate::workflow::{
-    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, OperationDigest, PromiseName, RecordedResult,
+    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, Offset, OperationDigest, PromiseName, RecordedResult,
     Signal, StepNumber, TraceContext, WorkflowId,
 };
 
@@ -161,6 +161,9 @@ pub trait Services: Send + Sync {
 
     /// The path by which whoever has it may settle a promise of the run.
     fn link(&self, run: &WorkflowId, name: &PromiseName) -> String;
+
+    /// What a stream of a run has from an offset on, as far as it fits into a page. `None`: there is no such run.
+    fn stream<'a>(&'a self, run: &'a WorkflowId, key: &'a Key, from: Offset) -> BoxFuture<'a, Option<StreamPage>>;
 
     /// Sends a message of nobody's; a run's goes to the journal with its record.
     fn send(&self, message: NewSend) -> BoxFuture<'_, Result<Landed, JournalClosed>>;

@@ -89,7 +89,9 @@ impl super::Database {
                 Signal::Ended(run) => ended.add(place, run, None, None),
                 Signal::Message(run, topic) => messages.add(place, run, Some(topic.as_str()), None),
                 Signal::Event(run, key) => events.add(place, run, Some(key.as_str()), None),
-                Signal::Stream(run, key, offset) => streams.add(place, run, Some(key.as_str()), Some(*offset)),
+                Signal::Stream(run, key, offset) => streams.add(place, run, Some(key.as_str()), Some(offset.get())),
+                // Only its writer tells of it; whoever waits for more listens for the offset too.
+                Signal::Appended(..) => {}
             }
         }
         let mut client = self.client().await?;
@@ -121,7 +123,7 @@ impl super::Database {
 mod tests {
     use super::*;
     use crate::database::test_server::TestServer;
-    use crate::workflow::{Key, Topic};
+    use crate::workflow::{Key, Offset, Topic};
 
     fn run(id: &str) -> WorkflowId {
         WorkflowId::stored(id)
@@ -145,7 +147,7 @@ mod tests {
         database.client().await.unwrap().batch_execute(THERE).await.unwrap();
         let message = |id: &str, topic: &str| Signal::Message(run(id), Topic::stored(topic));
         let event = |id: &str, key: &str| Signal::Event(run(id), Key::stored(key));
-        let stream = |id: &str, offset| Signal::Stream(run(id), Key::stored("s"), offset);
+        let stream = |id: &str, offset| Signal::Stream(run(id), Key::stored("s"), Offset::FIRST.plus(offset));
         let there = vec![
             Signal::Ended(run("done")),
             message("goes-on", "new"),
@@ -168,12 +170,13 @@ mod tests {
             event("goes-on", "other"),
             event("done", "k"),
             stream("goes-on", 1),
-            Signal::Stream(run("goes-on"), Key::stored("other"), 0),
+            Signal::Stream(run("goes-on"), Key::stored("other"), Offset::FIRST),
+            Signal::Appended(run("goes-on"), Key::stored("s")),
         ];
         assert_eq!(database.raised(&not_there).await.unwrap(), []);
         assert_eq!(database.raised(&[]).await.unwrap(), []);
         let mixed: Vec<Signal> =
-            there.iter().zip(&not_there).flat_map(|(one, other)| [one.clone(), other.clone()]).collect();
+            there.iter().zip(not_there.iter().cycle()).flat_map(|(one, other)| [one.clone(), other.clone()]).collect();
         let raised = database.raised(&mixed).await.unwrap();
         assert_eq!(raised.len(), there.len(), "{raised:?}");
         assert!(there.iter().all(|signal| raised.contains(signal)), "{raised:?}");

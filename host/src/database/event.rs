@@ -41,16 +41,4 @@ impl super::Database {
         let rows = client.query(sql, &[&run.as_str(), &limit, &offset, &shown]).await?;
         Ok(Some(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
     }
-
-    /// Tells processes of DBOS that listen for it that events were set, each by `<run>::<key>`. They look by themselves only
-    /// once a minute.
-    ///
-    /// # Errors
-    /// When the database does not answer. Nobody has heard anything then.
-    pub async fn tell_of_events(&self, payloads: &[String]) -> Result<(), DatabaseError> {
-        let client = self.client().await?;
-        let statement = "SELECT pg_notify('dbos_workflow_events_channel', p) FROM unnest($1::text[]) AS p";
-        client.execute(statement, &[&payloads]).await?;
-        Ok(())
-    }
 }

@@ -33,8 +33,10 @@ impl NewRecord {
     /// The size of what the guest put into it.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
-        let of_effect = self.effect.as_ref().map_or(0, |Effect::Event { key, value }| key.len() + value.len());
-        self.result.payload_bytes() + of_effect
+        let of_effect = |effect: &Effect| match effect {
+            Effect::Event { key, value } | Effect::Stream { key, value } => key.len() + value.len(),
+        };
+        self.result.payload_bytes() + self.effect.as_ref().map_or(0, of_effect)
     }
 }
 
@@ -46,6 +48,13 @@ pub enum Effect {
         /// Its name.
         key: String,
         /// Its value.
+        value: String,
+    },
+    /// The stream `key` of the run goes on with this JSON text.
+    Stream {
+        /// Its name.
+        key: String,
+        /// The value, or [`CLOSED`](crate::workflow::CLOSED).
         value: String,
     },
 }

@@ -27,6 +27,8 @@ mod services;
 mod signals;
 mod slots;
 mod start;
+mod streams;
+mod teller;
 mod transaction;
 mod wake;
 
@@ -52,10 +54,10 @@ use crate::recovery::Lease;
 use crate::sandbox::Sandbox;
 use crate::workflow::{AppName, Signer, WorkflowId};
 use backlog::Backlog;
-use events::Teller;
 use give_back::GiveBack;
 use registry::Registry;
 use slots::Slots;
+use teller::Teller;
 
 /// Who this process is among those that share the database.
 #[derive(Debug, Clone)]

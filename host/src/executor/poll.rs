@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::calls::WaitFor;
     use crate::database::{Claim, Incarnation, NewRun, TestServer};
-    use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, Key, Topic, WorkflowId};
+    use crate::workflow::{AppName, Arguments, ComponentDigest, EpochMs, Key, Offset, Topic, WorkflowId};
 
     /// Twice as long as the longest pause between two looks.
     const LONG: Duration = Duration::from_secs(1);
@@ -111,11 +111,11 @@ mod tests {
                 "INSERT INTO dbos.workflow_events (workflow_uuid, key, value) VALUES ('a', 'k', '1')",
             ),
             (
-                Signal::Stream(run(), Key::stored("s"), 0),
+                Signal::Stream(run(), Key::stored("s"), Offset::FIRST),
                 "INSERT INTO dbos.streams (workflow_uuid, key, value, \"offset\") VALUES ('a', 's', '1', 0)",
             ),
             (Signal::Ended(run()), "UPDATE dbos.workflow_status SET status = 'CANCELLED'"),
-            (Signal::Stream(run(), Key::stored("s"), 1), "SELECT 1"),
+            (Signal::Stream(run(), Key::stored("s"), Offset::FIRST.plus(1)), "SELECT 1"),
         ]
     }
 

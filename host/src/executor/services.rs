@@ -9,9 +9,9 @@ use super::difference::difference;
 use super::start::{NewOrFound, StartError, Started};
 use crate::calls::{Interrupt, Listening, Program, Services, StartRequest, StartedRun, StepCall, StepEnd, WaitFor};
 use crate::clock::Clock;
-use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
+use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome, StreamPage};
 use crate::workflow::{
-    Arguments, Code, Failure, Key, PromiseName, RecordedResult, Signal, StepKind, TraceContext, WorkflowId,
+    Arguments, Code, Failure, Key, Offset, PromiseName, RecordedResult, Signal, StepKind, TraceContext, WorkflowId,
 };
 
 impl Services for Executor {
@@ -121,6 +121,10 @@ impl Services for Executor {
 
     fn link(&self, run: &WorkflowId, name: &PromiseName) -> String {
         self.link_to(run, name)
+    }
+
+    fn stream<'a>(&'a self, run: &'a WorkflowId, key: &'a Key, from: Offset) -> BoxFuture<'a, Option<StreamPage>> {
+        self.stream_so_far(run, key, from).boxed()
     }
 
     fn send(&self, message: NewSend) -> BoxFuture<'_, Result<Landed, JournalClosed>> {

@@ -43,6 +43,7 @@ const GRANTED: &[&str] = &[
     "dbos:host/promises@0.1.0",
     "dbos:host/sleep@0.1.0",
     "dbos:host/sql@0.1.0",
+    "dbos:host/streams@0.1.0",
     "dbos:host/transaction@0.1.0",
     "dbos:host/types@0.1.0",
     "dbos:host/workflow@0.1.0",

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::promises::Wish;
 use super::routes::Matched;
 use super::server::Shared;
-use super::{events, handler, messages, promises, result, start};
+use super::{events, handler, messages, promises, result, start, streams};
 use crate::workflow::{Code, WorkflowId};
 
 /// A resource of the host's own.
@@ -27,6 +27,8 @@ enum Own<'a> {
     Result(&'a str),
     /// `/workflows/{id}/events/{key}`.
     Event(&'a str, &'a str),
+    /// `/workflows/{id}/streams/{key}`.
+    Stream(&'a str, &'a str),
     /// `/workflows/{id}/messages`.
     Messages(&'a str),
     /// `/workflows/{id}/promises/{name}`, or `…/reject`.
@@ -63,6 +65,13 @@ impl Shared {
             Some(Own::Event(named, key)) => match parts.method.as_str() {
                 "GET" | "HEAD" => {
                     events::answer(&self.executor, &run(named)?, &path::decoded("key", key)?, &parts).await
+                }
+                _ => not_that_method(&parts, &["GET"]),
+            },
+            Some(Own::Stream(named, key)) => match parts.method.as_str() {
+                "GET" | "HEAD" => {
+                    let stream = (run(named)?, &*path::decoded("key", key)?);
+                    streams::answer(Arc::clone(&self.executor), stream, &parts, place).await
                 }
                 _ => not_that_method(&parts, &["GET"]),
             },
@@ -114,6 +123,7 @@ fn own(path: &str) -> Option<Own<'_>> {
                 _ => Own::Nothing,
             },
             Some(("events", key)) if !key.is_empty() && !key.contains('/') => Own::Event(id, key),
+            Some(("streams", key)) if !key.is_empty() && !key.contains('/') => Own::Stream(id, key),
             _ => Own::Nothing,
         },
         Some(_) => Own::Nothing,
@@ -159,7 +169,7 @@ mod tests {
             None => "app",
             Some(Own::Workflow(named)) => named,
             Some(Own::Result(_)) => "result",
-            Some(Own::Event(_, key)) => key,
+            Some(Own::Event(_, key) | Own::Stream(_, key)) => key,
             Some(Own::Messages(_)) => "messages",
             Some(Own::Promise(_, name, Wish::Resolve)) => name,
             Some(Own::Promise(_, _, Wish::Reject)) => "reject",
@@ -170,6 +180,8 @@ mod tests {
             ("/workflows/a%2Fb", "a%2Fb"),
             ("/workflows/pay/result", "result"),
             ("/workflows/pay/events/a%2Fb", "a%2Fb"),
+            ("/workflows/pay/streams/out", "out"),
+            ("/workflows/pay/streams/", "nothing"),
             ("/workflows/pay/messages", "messages"),
             ("/workflows/pay/messages/", "nothing"),
             ("/workflows/pay/promises/yes", "yes"),

@@ -22,6 +22,7 @@ mod result;
 mod routes;
 mod server;
 mod start;
+mod streams;
 
 pub use limits::HttpLimits;
 pub(crate) use problem::Problem;

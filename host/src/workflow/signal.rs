@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::WorkflowId;
 use super::id::{InvalidName, check_text};
+use super::stream::Offset;
 
 /// What messages of a run are kept apart by.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -89,7 +90,20 @@ pub enum Signal {
     /// The run has set the event.
     Event(WorkflowId, Key),
     /// The stream of the run has a value at the offset, or the run has ended and it never will.
-    Stream(WorkflowId, Key, i32),
+    Stream(WorkflowId, Key, Offset),
+    /// Something was written to the stream of the run. Whoever writes does not know at which offset, which the database gives
+    /// out; so this is what can be raised by the host of the writer, and the one before is what can be looked for.
+    Appended(WorkflowId, Key),
+}
+
+impl Signal {
+    /// What tells that a stream has a value at an offset, or never will: its writer in this process, the look for what others
+    /// write, and the end of its run.
+    #[must_use]
+    pub fn of_stream(run: &WorkflowId, key: &Key, offset: Offset) -> [Self; 3] {
+        let (run, key) = (run.clone(), key.clone());
+        [Self::Stream(run.clone(), key.clone(), offset), Self::Appended(run.clone(), key), Self::Ended(run)]
+    }
 }
 
 impl fmt::Display for Signal {
@@ -99,6 +113,7 @@ impl fmt::Display for Signal {
             Self::Message(run, topic) => write!(f, "a message to `{run}` under `{}`", topic.as_str()),
             Self::Event(run, key) => write!(f, "the event `{}` of `{run}`", key.as_str()),
             Self::Stream(run, key, offset) => write!(f, "value {offset} of the stream `{}` of `{run}`", key.as_str()),
+            Self::Appended(run, key) => write!(f, "more of the stream `{}` of `{run}`", key.as_str()),
         }
     }
 }

@@ -187,6 +187,10 @@ impl Lane {
         for row in self.database.query("SELECT workflow_uuid, key, value FROM dbos.workflow_events", &[]).await {
             picture.last_events.insert((row.get(0), row.get(1)), row.get(2));
         }
+        let streams = "SELECT workflow_uuid, function_id, key, \"offset\", value FROM dbos.streams";
+        for row in self.database.query(streams, &[]).await {
+            picture.streams.insert((row.get(0), row.get(1)), (row.get(2), row.get(3), row.get(4)));
+        }
         let messages = "SELECT destination_uuid, topic, message, consumed_by_function_id FROM dbos.notifications
                          WHERE consumed = (consumed_by_function_id IS NOT NULL) ORDER BY 1, 4, created_at_epoch_ms";
         for row in self.database.query(messages, &[]).await {

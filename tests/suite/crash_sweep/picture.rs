@@ -14,6 +14,8 @@ pub(super) struct Picture {
     /// The values of events by run and number, and the last values by run and key.
     pub(super) events: BTreeMap<(String, i32), (String, String)>,
     pub(super) last_events: BTreeMap<(String, String), String>,
+    /// The values of streams by run and number: the stream, the offset, the value.
+    pub(super) streams: BTreeMap<(String, i32), (String, i32, String)>,
     /// The messages: whom they are for, about what, what they say, and the number that has taken each.
     pub(super) messages: Vec<(String, String, String, Option<i32>)>,
     /// The rows that transactions left, sorted.
@@ -54,6 +56,9 @@ impl Rules {
         assert!(set.eq(picture.events.keys()), "{case}: an event and its record are one write: {picture:#?}");
         let last = picture.events.iter().map(|((run, _), (key, value))| ((run.clone(), key.clone()), value.clone()));
         assert_eq!(picture.last_events, last.collect(), "{case}: what is shown is the last value: {picture:#?}");
+        let written = |step: &Step| ["DBOS.writeStream", "DBOS.closeStream"].contains(&step.name.as_str());
+        let written = picture.steps.iter().filter(|(_, step)| written(step)).map(|(key, _)| key);
+        assert!(written.eq(picture.streams.keys()), "{case}: a value and its record are one write: {picture:#?}");
         let named = |name: &'static str| picture.steps.iter().filter(move |(_, step)| step.name == name);
         let sent = named("DBOS.send").filter(|(_, step)| step.error.is_none()).count();
         assert_eq!(picture.messages.len(), sent, "{case}: a message and its record are one write: {picture:#?}");

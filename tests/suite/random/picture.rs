@@ -25,6 +25,7 @@ const FACTS: &[&str] = &[
     "SELECT run, 'row ' || step FROM effects",
     "SELECT workflow_uuid, concat_ws(' ', 'event', key, value) FROM dbos.workflow_events",
     "SELECT workflow_uuid, concat_ws(' ', 'event', function_id, key, value) FROM dbos.workflow_events_history",
+    "SELECT workflow_uuid, concat_ws(' ', 'stream', key, \"offset\", function_id, value) FROM dbos.streams",
     "SELECT destination_uuid, concat_ws(' ', 'message', topic, message, consumed, consumed_by_function_id)
        FROM dbos.notifications",
 ];

@@ -78,7 +78,7 @@ impl Writer {
     }
 
     fn op(&mut self, depth: u32) -> Value {
-        match self.draw.below(24) {
+        match self.draw.below(25) {
             0..=6 => json!({ "step": self.step() }),
             // Most are over before a run is parked, some are not.
             7 => json!({ "sleep": self.draw.one_of(&[0, 1, 10, 40, 700]) }),
@@ -101,6 +101,7 @@ impl Writer {
             }
             21 => json!({ "receive": { "topic": "nobody writes", "milliseconds": self.brief() } }),
             22 => json!({ "send": { "to": "nobody", "topic": "", "value": "lost", "key": null } }),
+            23 => json!({ "write_stream": { "key": self.draw.one_of(&["s", "t"]), "value": self.tag() } }),
             _ => json!({ "patch": self.draw.one_of(&["one", "two"]) }),
         }
     }
@@ -132,6 +133,10 @@ impl Writer {
                 listens.push(json!({ "step": self.step() }));
             }
             listens.push(json!({ "receive": { "topic": topic, "milliseconds": AN_HOUR } }));
+            listens.push(json!({ "write_stream": { "key": "words", "value": self.tag() } }));
+        }
+        if self.draw.once_in(2) {
+            listens.push(json!({ "close_stream": "words" }));
         }
         // Whoever was told twice under one key was told once.
         listens.push(json!({ "receive": { "topic": topic, "milliseconds": self.brief() } }));
@@ -144,6 +149,8 @@ impl Writer {
             ops.push(self.beside());
         }
         ops.push(json!({ "get_event": { "of": child, "key": "heard", "milliseconds": AN_HOUR } }));
+        // While it is written, or after: it ends when the child does, at the latest.
+        ops.push(json!({ "read_stream": { "of": child, "key": "words" } }));
         ops.push(json!({ "receive": { "topic": "answers", "milliseconds": AN_HOUR } }));
     }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::pair::{Begun, check_wait, optional};
 use super::{Answer, Gate};
 use crate::calls::arguments::parse_value;
+use crate::calls::interrupt::Interrupt;
 use crate::database::Effect;
 use crate::failpoint;
 use crate::workflow::{
@@ -26,18 +27,23 @@ impl Gate {
         };
         let arguments = json!({ "key": key, "value": contents });
         let operation = Operation { kind: OperationKind::SetEvent, name: "DBOS.setEvent".into(), arguments };
-        let (number, found) = self.take(&operation)?;
+        self.show(&operation, Effect::Event { key: key.into(), value }).await.map(Ok)
+    }
+
+    /// Has something written with the record of an operation that has no result.
+    pub(super) async fn show(&mut self, operation: &Operation, effect: Effect) -> Result<(), Interrupt> {
+        let (number, found) = self.take(operation)?;
         if found.is_none() {
             self.before_step().await?;
-            let named = (operation.name.as_str(), OperationDigest::of(&operation));
+            let named = (operation.name.as_str(), OperationDigest::of(operation));
             let mut record = self.new_record(number, named, RecordedResult::Nothing);
-            record.effect = Some(Effect::Event { key: key.into(), value });
+            record.effect = Some(effect);
             let completed_at = record.completed_at;
             self.record(record).await?;
             self.time.deliver(completed_at);
             failpoint::hit("gate.before_answer").await;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Waits for an event of a run; the answer is recorded, and so is that none came.
@@ -81,6 +87,6 @@ pub(in crate::calls) fn event_of(id: &str, key: &str) -> Result<(WorkflowId, Key
     Ok((run, key_of(key)?))
 }
 
-fn key_of(key: &str) -> Result<Key, Failure> {
+pub(super) fn key_of(key: &str) -> Result<Key, Failure> {
     Key::parse(key).map_err(|error| Failure::new("Error", Code("invalid_key"), error.to_string()))
 }

@@ -26,6 +26,7 @@ mod promises;
 mod sleep;
 mod started;
 mod step;
+mod streams;
 
 pub(super) use children::no_such_workflow;
 pub(super) use events::event_of;
@@ -37,6 +38,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::handles::Handles;
+use self::streams::Streams;
 use super::ahead::Ahead;
 use super::chain::{Chain, Place};
 use super::interrupt::Interrupt;
@@ -71,6 +73,7 @@ pub struct Gate {
     chain: Chain,
     /// Steps that were started.
     handles: Handles,
+    streams: Streams,
     /// The run's start, if it is not written yet.
     start: Option<Arc<Withheld>>,
     /// A transaction whose result the guest has seen, and which is not committed yet.
@@ -119,6 +122,7 @@ impl Gate {
             trace,
             chain,
             handles,
+            streams: Streams::default(),
             start,
             ahead: None,
             began_with_transaction: false,

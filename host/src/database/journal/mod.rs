@@ -102,8 +102,11 @@ impl Entry {
         match self {
             Self::Finish(new) => Some(Signal::Ended(new.claim.run().clone())),
             Self::Record(new) => {
-                let Effect::Event { key, .. } = new.effect.as_ref()?;
-                Some(Signal::Event(new.claim.run().clone(), Key::stored(key)))
+                let run = new.claim.run().clone();
+                Some(match new.effect.as_ref()? {
+                    Effect::Event { key, .. } => Signal::Event(run, Key::stored(key)),
+                    Effect::Stream { key, .. } => Signal::Appended(run, Key::stored(key)),
+                })
             }
             Self::Send(new) => Some(Signal::Message(new.to.clone(), new.topic.clone())),
             Self::Start(_) | Self::Receive(_) => None,

@@ -5,7 +5,7 @@
 
 use tokio_postgres::{Client, Error, Statement};
 
-use super::effects::EFFECTS;
+use super::effects::{EFFECTS, PARAMETERS};
 use super::lone;
 
 // Lock and comparison in the statement that writes. Under READ COMMITTED a waiting lock re-reads the row, so a claim
@@ -139,7 +139,8 @@ impl Texts {
     /// Prepares the statements with these effects. Their parameters stand behind the others.
     async fn prepare(&self, client: &Client, effects: &str) -> Result<Pair, Error> {
         let behind = |last: usize| {
-            (1..=4).fold(effects.to_owned(), |text, n| text.replace(&format!("<{n}>"), &format!("${}", last + n)))
+            (1..=PARAMETERS)
+                .fold(effects.to_owned(), |text, n| text.replace(&format!("<{n}>"), &format!("${}", last + n)))
         };
         let alone = format!("{}{} {RECORDS_ALONE}", self.0.replace("<runs>", "$1"), behind(11));
         let with_outcomes = format!("{}{}{OUTCOMES}", self.0.replace("<runs>", "$1 || $12"), behind(16));

@@ -33,6 +33,12 @@ pub enum OperationKind {
     SetEvent,
     /// Waits for an event of a run.
     GetEvent,
+    /// Writes to a stream of the run.
+    WriteStream,
+    /// Closes a stream of the run.
+    CloseStream,
+    /// Waits for a value of a stream of a run.
+    ReadStream,
     /// Sends a message to a run.
     Send,
     /// Waits for a message to the run.
@@ -57,6 +63,9 @@ impl OperationKind {
             Self::Outcome => "outcome",
             Self::SetEvent => "set_event",
             Self::GetEvent => "get_event",
+            Self::WriteStream => "write_stream",
+            Self::CloseStream => "close_stream",
+            Self::ReadStream => "read_stream",
             Self::Send => "send",
             Self::Receive => "receive",
             Self::Promise => "promise",

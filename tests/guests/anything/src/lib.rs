@@ -60,6 +60,16 @@ enum Op {
         topic: String,
         milliseconds: u64,
     },
+    WriteStream {
+        key: String,
+        value: String,
+    },
+    CloseStream(String),
+    /// The whole stream of another run.
+    ReadStream {
+        of: String,
+        key: String,
+    },
     /// The workflow fails.
     Raise(String),
 }
@@ -268,6 +278,9 @@ fn perform(run: &str, op: &Op, late: &mut Vec<Handle<Value>>) -> Result<Value> {
         Op::Receive { topic, milliseconds } => {
             return Ok(json!(recv::<Value>(topic, Duration::from_millis(*milliseconds))?));
         }
+        Op::WriteStream { key, value } => stream(key).write(value).map(|()| "written".to_owned())?,
+        Op::CloseStream(key) => stream(key).close().map(|()| "closed".to_owned())?,
+        Op::ReadStream { of, key } => return read_stream(of, key).collect::<Result<Vec<Value>>>().map(Value::from),
         Op::Raise(text) => text.clone(),
     };
     Ok(json!(text))

@@ -82,11 +82,12 @@ fn tell_nobody(run: &str, step: &str) -> Result<()> {
     Err(Error::new(format!("`{answer}` is not an answer")).do_not_retry())
 }
 
-/// Has steps of its own, and writes to its parent, whose id is `run`.
+/// Has steps of its own, writes to its parent, whose id is `run`, and shows something.
 #[workflow]
 fn child(run: &str, step: &str) -> Result<String> {
     write_serializable(run, step)?;
     send(run, "children", step)?;
+    stream("steps").write(step)?;
     let answer = tell(run, step)?;
     Ok(format!("{step}: {answer}"))
 }
@@ -102,6 +103,10 @@ fn every_step(run: &str) -> Result<Vec<String>> {
     told.push(tell_again(run, "again")?);
     told.push(write_read_committed(run, "read committed")?.to_string());
     told.push(started.join()?);
+    told.extend(started.stream("steps").collect::<Result<Vec<String>>>()?);
+    stream("told").write(&told.len())?;
+    stream("told").write(&told)?;
+    stream("told").close()?;
     set_event("told", &told)?;
     set_event("told", &told.len())?;
     told.push(format!("{:?}", get_event::<u64>(&workflow_id()?, "told")?));

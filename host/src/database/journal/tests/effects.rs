@@ -108,3 +108,67 @@ async fn a_record_without_a_digest_has_none() {
     assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs").await, 2);
     assert_eq!(place.count("SELECT sum(function_id)::int8 FROM dbos_host.operation_digest").await, 1);
 }
+
+fn writes(run: &NewRun, step: i32, key: &str, value: &str) -> NewRecord {
+    NewRecord {
+        step: StepNumber::stored(step),
+        result: RecordedResult::Nothing,
+        effect: Some(Effect::Stream { key: key.into(), value: value.into() }),
+        ..record(run, "null")
+    }
+}
+
+impl Place {
+    /// The values of all streams in their order, as text.
+    async fn streams(&self) -> Vec<String> {
+        let query = "SELECT concat_ws(' ', workflow_uuid, key, \"offset\", function_id, value) FROM dbos.streams
+                      WHERE serialization = 'portable_json' ORDER BY workflow_uuid, key, \"offset\"";
+        let rows = self.database.client().await.unwrap().query(query, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+#[tokio::test]
+async fn values_of_a_stream_have_the_order_of_their_steps() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(2)).await;
+    // In one commit, with events between them, and then in another one.
+    let first = vec![
+        entry(writes(&runs[0], 1, "out", "1")),
+        entry(sets(&runs[0], 2, "out", "\"an event\"")),
+        entry(writes(&runs[0], 3, "out", "2")),
+        entry(writes(&runs[0], 4, "log", "3")),
+        entry(writes(&runs[1], 1, "out", "4")),
+    ];
+    assert!(all(&journal, first).await.iter().all(|landed| *landed == Landed::Written));
+    let second = vec![entry(writes(&runs[0], 5, "out", "5")), entry(writes(&runs[0], 1, "out", "again"))];
+    assert_eq!(all(&journal, second).await, [Landed::Written, Landed::Exists]);
+    let streams = ["run-0 log 0 4 3", "run-0 out 0 1 1", "run-0 out 1 3 2", "run-0 out 2 5 5", "run-1 out 0 1 4"];
+    assert_eq!(place.streams().await, streams);
+    assert_eq!(place.events().await.0, ["run-0 out \"an event\""]);
+}
+
+/// A step of another SDK asks nobody before it writes to the stream of a run of ours.
+#[tokio::test]
+async fn a_value_that_another_program_is_writing_is_stepped_behind() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(1)).await;
+    let other = place.database.client().await.unwrap();
+    other
+        .batch_execute(
+            "BEGIN; INSERT INTO dbos.streams (workflow_uuid, key, value, \"offset\", function_id, serialization)
+                VALUES ('run-0', 'out', '\"other\"', 0, 7, 'portable_json')",
+        )
+        .await
+        .unwrap();
+    let written = tokio::spawn({
+        let (journal, entry) = (journal.clone(), entry(writes(&runs[0], 1, "out", "1")));
+        async move { journal.write(entry).await }
+    });
+    place.until_a_lock_is_waited_for().await;
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(written.await.unwrap().unwrap(), Landed::Written);
+    assert_eq!(place.streams().await, ["run-0 out 0 7 \"other\"", "run-0 out 1 1 1"]);
+}
