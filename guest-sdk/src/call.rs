@@ -28,12 +28,13 @@ pub fn start_step<T>(step: &'static str, arguments: Arguments, group: Option<Gro
 
 /// Starts a workflow and waits for its result.
 pub fn run_workflow<T: DeserializeOwned>(name: &'static str, arguments: Arguments) -> Result<T> {
-    let id = host::start_workflow(name, &arguments.into_json(), None, true)?;
+    let options = host::StartOptions { awaited: true, ..StartOptions::new().into_host()? };
+    let id = host::start_workflow(name, &arguments.into_json(), &options)?;
     Handle::of(id).join()
 }
 
 /// Starts a workflow.
 pub fn start_workflow<T>(name: &'static str, arguments: Arguments, options: StartOptions) -> Result<Handle<T>> {
-    let id = host::start_workflow(name, &arguments.into_json(), options.into_id(), false)?;
+    let id = host::start_workflow(name, &arguments.into_json(), &options.into_host()?)?;
     Ok(Handle::of(id))
 }

@@ -1,10 +1,10 @@
 //! Runs of workflows, seen from outside.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Result, arguments::decode_result, host};
+use crate::{Result, RunStatus, arguments::decode_result, host, sleep::milliseconds};
 
 /// A run of a workflow that returns a `T`.
 ///
@@ -53,6 +53,42 @@ impl<T> Handle<T> {
     pub fn event<E: DeserializeOwned>(&self, key: &str) -> Result<Option<E>> {
         crate::get_event(&self.id, key)
     }
+
+    /// As [`join`](Self::join), but waits for so long at most. `None`: the run has not ended by then. It goes on; whoever wants
+    /// it ended calls [`cancel`](Self::cancel).
+    ///
+    /// Available in handlers and workflows. In a workflow it takes two numbers. When the wait ends is durable before it begins,
+    /// so a crash does not start it anew; that the run had not ended by then is recorded too, and stays so in every replay.
+    ///
+    /// # Errors
+    /// The error of the run. `wait_too_long`, without a record: the time is longer than a hundred years.
+    pub fn join_within(&self, time: Duration) -> Result<Option<T>>
+    where
+        T: DeserializeOwned,
+    {
+        let outcome = host::outcome_within(&self.id, milliseconds(time))?;
+        outcome.map(|json| decode_result(&self.id, &json)).transpose()
+    }
+
+    /// What the run's row says, see [`run_status`](crate::run_status).
+    pub fn status(&self) -> Result<Option<RunStatus>> {
+        crate::run_status(&self.id)
+    }
+
+    /// Cancels the run, see [`cancel`](crate::cancel).
+    pub fn cancel(&self) -> Result<()> {
+        crate::cancel(&self.id)
+    }
+
+    /// Cancels the run and everything that it has started, see [`cancel_with_children`](crate::cancel_with_children).
+    pub fn cancel_with_children(&self) -> Result<()> {
+        crate::cancel_with_children(&self.id)
+    }
+
+    /// Lets the run go on, see [`resume`](crate::resume).
+    pub fn resume(&self) -> Result<()> {
+        crate::resume(&self.id)
+    }
 }
 
 impl<T> Clone for Handle<T> {
@@ -64,32 +100,6 @@ impl<T> Clone for Handle<T> {
 impl<T> fmt::Debug for Handle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Handle").field(&self.id).finish()
-    }
-}
-
-/// How a workflow is started.
-#[derive(Clone, Debug, Default)]
-pub struct StartOptions {
-    id: Option<String>,
-}
-
-impl StartOptions {
-    /// The defaults.
-    pub fn new() -> Self {
-        StartOptions::default()
-    }
-
-    /// The id of the run. If there is a run with this id already, none is started and the handle is that of the first,
-    /// so a start under an id of one's own can safely be repeated.
-    ///
-    /// Without it, the id is `<parent>-<step number>` in a workflow and a new UUIDv7 in a handler.
-    pub fn id(mut self, id: impl Into<String>) -> Self {
-        self.id = Some(id.into());
-        self
-    }
-
-    pub(crate) fn into_id(self) -> Option<String> {
-        self.id
     }
 }
 

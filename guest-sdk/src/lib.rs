@@ -65,8 +65,10 @@ mod patches;
 pub mod prelude;
 mod promises;
 mod registry;
+mod runs;
 mod sleep;
 pub mod sql;
+mod start_options;
 mod streams;
 mod web;
 
@@ -79,12 +81,14 @@ pub use crate::{
     chance::{Random, now, random, uuid},
     error::{Context, Error, Result},
     events::{get_event, get_event_within, set_event},
-    handle::{Handle, StartOptions, workflow_id},
+    handle::{Handle, workflow_id},
     messages::{recv, send, send_once},
     parallel::{Group, Step, join_all, map, race, select, select_within, timeout},
     patches::{deprecate_patch, patch},
     promises::{Promise, promise, reject, resolve},
+    runs::{RunStatus, Status, cancel, cancel_with_children, resume, run_status},
     sleep::{sleep, sleep_until},
+    start_options::StartOptions,
     streams::{Stream, StreamValues, read_stream, read_stream_from, stream},
     web::{Html, IntoResponse, Json, Request, Response},
 };

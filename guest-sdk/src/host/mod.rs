@@ -29,7 +29,10 @@ pub(crate) use promises::{promise_link, promise_wait};
 pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, rollback_to, savepoint};
 pub(crate) use steps::{call_communicator, call_transaction, sleep, sleep_until};
 pub(crate) use streams::{close_stream, read_stream, write_stream};
-pub(crate) use workflow::{deprecate_patch, idempotency_key, outcome, patch, start_workflow, workflow_id};
+pub(crate) use workflow::{
+    StartOptions, cancel, deprecate_patch, idempotency_key, outcome, outcome_within, patch, resume, start_workflow,
+    status, workflow_id,
+};
 
 /// The name of errors about a call that is not available where it was made.
 pub(crate) const PHASE_ERROR: &str = "PhaseError";

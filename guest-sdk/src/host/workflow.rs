@@ -8,14 +8,36 @@ pub(crate) fn workflow_id() -> Result<String> {
     workflow::id().map_err(from_failure)
 }
 
-pub(crate) fn start_workflow(name: &str, arguments: &str, id: Option<String>, awaited: bool) -> Result<String> {
+pub(crate) use workflow::StartOptions;
+
+pub(crate) fn start_workflow(name: &str, arguments: &str, options: &StartOptions) -> Result<String> {
     inside("workflow.start")?;
-    workflow::start(name, arguments, &workflow::StartOptions { id, awaited }).map_err(from_failure)
+    workflow::start(name, arguments, options).map_err(from_failure)
 }
 
 pub(crate) fn outcome(id: &str) -> Result<String> {
     inside("workflow.outcome")?;
     workflow::outcome(id).map_err(from_failure)
+}
+
+pub(crate) fn outcome_within(id: &str, milliseconds: u64) -> Result<Option<String>> {
+    inside("workflow.outcome-within")?;
+    workflow::outcome_within(id, milliseconds).map_err(from_failure)
+}
+
+pub(crate) fn status(id: &str) -> Result<Option<String>> {
+    inside("workflow.status")?;
+    workflow::status(id).map_err(from_failure)
+}
+
+pub(crate) fn cancel(id: &str, children: bool) -> Result<()> {
+    inside("workflow.cancel")?;
+    workflow::cancel(id, children).map_err(from_failure)
+}
+
+pub(crate) fn resume(id: &str) -> Result<()> {
+    inside("workflow.resume")?;
+    workflow::resume(id).map_err(from_failure)
 }
 
 pub(crate) fn patch(name: &str) -> Result<bool> {

@@ -82,7 +82,7 @@ pub(super) async fn cancel(State(executor): State<Arc<Executor>>, Path(id): Path
     let cancel = async {
         let run = parse_id(&id)?;
         let with_children = list::cancel_children(&read_body(body).await?).map_err(bad_request)?;
-        let ends = executor.cancel(&run, with_children).await?;
+        let ends = executor.cancel(&run, None, with_children).await?;
         match ends.first().map(|(_, end)| *end) {
             Some(Cancel::Cancelled | Cancel::Already) => Ok(StatusCode::NO_CONTENT.into_response()),
             Some(Cancel::Ended(status)) => Err(ended(&run, status, "be cancelled")),
@@ -96,7 +96,7 @@ pub(super) async fn cancel(State(executor): State<Arc<Executor>>, Path(id): Path
 pub(super) async fn resume(State(executor): State<Arc<Executor>>, Path(id): Path<String>) -> Response {
     let resume = async {
         let run = parse_id(&id)?;
-        match executor.resume(&run).await? {
+        match executor.resume(&run, None).await? {
             Resume::Resumed => Ok(StatusCode::NO_CONTENT.into_response()),
             Resume::Ended(status) => Err(ended(&run, status, "be resumed")),
             Resume::Unknown => Err(unknown(&run)),

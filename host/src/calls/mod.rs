@@ -35,7 +35,7 @@ mod withheld;
 mod workflow;
 
 pub use ahead::{Ahead, Committed, Orders};
-pub use gate::{Gate, MAX_PAYLOAD};
+pub use gate::{Gate, Inherited, MAX_PAYLOAD, no_such_workflow};
 pub use guest::{CommunicatorCalls, Guest, HandlerCalls, MAX_HEADERS, Phase, TransactionCalls};
 pub use interrupt::{Interrupt, WaitFor};
 pub use listening::Listening;

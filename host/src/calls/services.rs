@@ -14,8 +14,8 @@ use super::withheld::Withheld;
 use crate::clock::Clock;
 use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome, StreamPage};
 use crate::workflow::{
-    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, Offset, OperationDigest, PromiseName, RecordedResult,
-    Signal, StepNumber, TraceContext, WorkflowId,
+    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, Offset, OperationDigest, PromiseName,
+    RecordedResult, Signal, StepNumber, Terms, TraceContext, WorkflowId,
 };
 
 /// The component that an instance is made of, as far as calls need to know (lifetime: the component).
@@ -90,6 +90,8 @@ pub struct StartRequest {
     pub arguments: Arguments,
     /// The trace that it will belong to.
     pub trace: Option<TraceContext>,
+    /// On what terms.
+    pub terms: Terms,
     /// Whoever asks waits for the outcome at once, so that nobody needs the start to be durable before it.
     pub is_awaited: bool,
 }
@@ -170,6 +172,24 @@ pub trait Services: Send + Sync {
 
     /// Returns the outcome of a run, or [`Interrupt::Suspended`] when it is long in coming. `None`: no such run.
     fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>>;
+
+    /// The outcome of a run as the database has it. `None` inside: it goes on. `None` outside: no such run.
+    fn outcome_so_far<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Option<Option<Outcome>>>;
+
+    /// What the row of a run says, as JSON. `None`: no such run.
+    fn status<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Option<String>>;
+
+    /// Cancels a run of the app that has not ended. Done to the end, whatever becomes of who asks for it: it may be one of those
+    /// that are cancelled.
+    fn cancel<'a>(
+        &'a self,
+        app: &'a AppName,
+        run: &'a WorkflowId,
+        with_children: bool,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Lets a run of the app go on that was cancelled or stopped.
+    fn resume<'a>(&'a self, app: &'a AppName, run: &'a WorkflowId) -> BoxFuture<'a, Result<(), Failure>>;
 
     /// Returns the outcome of a run, however long it takes. `None`: no such run.
     fn outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Option<Outcome>>;

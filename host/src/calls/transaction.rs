@@ -4,7 +4,7 @@ use super::arguments::{bad_arguments, parse_arguments};
 use super::bindings::imports::{transaction, types};
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
-use crate::workflow::{Code, Failure, OperationKind, StepKind};
+use crate::workflow::{Code, Failure, OperationKind, StepKind, Terms};
 
 impl transaction::Host for Guest {
     async fn call(&mut self, step: String, arguments: String) -> wasmtime::Result<Result<String, types::Failure>> {
@@ -39,7 +39,8 @@ impl HandlerCalls {
             arguments.check_names(&entry.parameters).map_err(bad_arguments)?;
         }
         let (id, name, trace) = (self.next_id()?, format!("temp:{step}"), self.trace);
-        let id = self.begin(StartRequest { id, name, arguments, trace, is_awaited: true }).await?;
+        let id =
+            self.begin(StartRequest { id, name, arguments, trace, terms: Terms::default(), is_awaited: true }).await?;
         self.end_of(&id).await
     }
 }

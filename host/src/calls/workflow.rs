@@ -1,10 +1,13 @@
 //! `workflow`: the run itself, and other runs.
 
+use std::time::Duration;
+
 use super::arguments::check_workflow;
 use super::bindings::imports::{types, workflow};
+use super::gate::{NewChild, run_of};
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
-use crate::workflow::{Code, Failure, Patch, WorkflowId};
+use crate::workflow::{Attributes, Failure, Patch, Terms, Timeout, WorkflowId};
 
 impl types::Host for Guest {}
 
@@ -20,10 +23,11 @@ impl workflow::Host for Guest {
         arguments: String,
         options: workflow::StartOptions,
     ) -> wasmtime::Result<Result<String, types::Failure>> {
-        let id = options.id.as_deref();
-        let answer = match self.act().await {
-            Phase::Workflow(gate) => unwind(gate.start(&workflow, &arguments, id).await)?,
-            Phase::Handler(calls) => calls.start(&workflow, &arguments, id, options.awaited).await,
+        let is_awaited = options.awaited;
+        let answer = match (self.act().await, wanted(options)) {
+            (Phase::Workflow(gate), Ok(child)) => unwind(gate.start(&workflow, &arguments, child).await)?,
+            (Phase::Handler(calls), Ok(child)) => calls.start(&workflow, &arguments, child, is_awaited).await,
+            (Phase::Workflow(_) | Phase::Handler(_), Err(failure)) => Err(failure),
             _ => Err(Failure::wrong_phase("workflow.start", "a workflow or a handler")),
         };
         self.answered(answer.map(|id| id.to_string()))
@@ -34,6 +38,46 @@ impl workflow::Host for Guest {
             Phase::Workflow(gate) => unwind(gate.outcome(&id).await)?,
             Phase::Handler(calls) => calls.outcome(&id).await,
             _ => Err(Failure::wrong_phase("workflow.outcome", "a workflow or a handler")),
+        };
+        self.answered(answer)
+    }
+
+    async fn outcome_within(
+        &mut self,
+        id: String,
+        milliseconds: u64,
+    ) -> wasmtime::Result<Result<Option<String>, types::Failure>> {
+        let answer = match self.act().await {
+            Phase::Workflow(gate) => unwind(gate.outcome_within(&id, milliseconds).await)?,
+            Phase::Handler(calls) => calls.outcome_within(&id, milliseconds).await,
+            _ => Err(Failure::wrong_phase("workflow.outcome-within", "a workflow or a handler")),
+        };
+        self.answered(answer)
+    }
+
+    async fn status(&mut self, id: String) -> wasmtime::Result<Result<Option<String>, types::Failure>> {
+        let answer = match self.act().await {
+            Phase::Workflow(gate) => unwind(gate.status(&id).await)?,
+            Phase::Handler(calls) => calls.status(&id).await,
+            _ => Err(Failure::wrong_phase("workflow.status", "a workflow or a handler")),
+        };
+        self.answered(answer)
+    }
+
+    async fn cancel(&mut self, id: String, children: bool) -> wasmtime::Result<Result<(), types::Failure>> {
+        let answer = match self.act().await {
+            Phase::Workflow(gate) => unwind(gate.cancel(&id, children).await)?,
+            Phase::Handler(calls) => calls.cancel(&id, children).await,
+            _ => Err(Failure::wrong_phase("workflow.cancel", "a workflow or a handler")),
+        };
+        self.answered(answer)
+    }
+
+    async fn resume(&mut self, id: String) -> wasmtime::Result<Result<(), types::Failure>> {
+        let answer = match self.act().await {
+            Phase::Workflow(gate) => unwind(gate.resume(&id).await)?,
+            Phase::Handler(calls) => calls.resume(&id).await,
+            _ => Err(Failure::wrong_phase("workflow.resume", "a workflow or a handler")),
         };
         self.answered(answer)
     }
@@ -67,28 +111,50 @@ impl workflow::Host for Guest {
     }
 }
 
+/// A start as a guest wants it. What is wrong with it is wrong in each replay, and takes no number.
+fn wanted(options: workflow::StartOptions) -> Result<NewChild, Failure> {
+    let timeout = options.milliseconds.map(Timeout::of_milliseconds).transpose()?;
+    let attributes = options.attributes.as_deref().map(Attributes::parse).transpose()?;
+    let id = options.id.as_deref().map(run_of).transpose()?;
+    Ok(NewChild { id, terms: Terms { timeout, attributes }, is_detached: options.detached })
+}
+
+/// What a handler does is not recorded, and bounded by how long it may take.
 impl HandlerCalls {
     async fn outcome(&mut self, id: &str) -> Result<String, Failure> {
-        let run =
-            WorkflowId::parse(id).map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?;
-        self.end_of(&run).await
+        self.end_of(&run_of(id)?).await
+    }
+
+    async fn outcome_within(&mut self, id: &str, milliseconds: u64) -> Result<Option<String>, Failure> {
+        let run = run_of(id)?;
+        let ended = tokio::time::timeout(Duration::from_millis(milliseconds), self.end_of(&run)).await;
+        ended.map_or(Ok(None), |ended| ended.map(Some))
+    }
+
+    async fn status(&mut self, id: &str) -> Result<Option<String>, Failure> {
+        Ok(self.services.status(&run_of(id)?).await)
+    }
+
+    async fn cancel(&mut self, id: &str, with_children: bool) -> Result<(), Failure> {
+        self.services.cancel(&self.program.app, &run_of(id)?, with_children).await
+    }
+
+    async fn resume(&mut self, id: &str) -> Result<(), Failure> {
+        self.services.resume(&self.program.app, &run_of(id)?).await
     }
 
     async fn start(
         &mut self,
         name: &str,
         arguments: &str,
-        id: Option<&str>,
+        NewChild { id, terms, .. }: NewChild,
         is_awaited: bool,
     ) -> Result<WorkflowId, Failure> {
         let arguments = check_workflow(&self.program, name, arguments)?;
         let id = match id {
-            Some(id) => {
-                let id = WorkflowId::parse(id);
-                Some(id.map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?)
-            }
+            Some(id) => Some(id),
             None => self.next_id()?,
         };
-        self.begin(StartRequest { id, name: name.into(), arguments, trace: self.trace, is_awaited }).await
+        self.begin(StartRequest { id, name: name.into(), arguments, trace: self.trace, terms, is_awaited }).await
     }
 }

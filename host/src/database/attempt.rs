@@ -35,6 +35,8 @@ pub struct Attempt {
     pub draws_as: Vec<(StepNumber, WorkflowId)>,
     /// The trace that the run belongs to.
     pub trace: Option<TraceContext>,
+    /// When it is cancelled if it has not ended.
+    pub deadline: Option<EpochMs>,
 }
 
 /// Records up to which a run's history is measured while its attempt is counted. Measuring reads their rows, behind the
@@ -76,7 +78,7 @@ WITH wanted AS (
       FROM fence f WHERE s.workflow_uuid = f.run
       RETURNING f.nr, s.workflow_uuid, s.recovery_attempts, s.name, s.application_version, s.application_name,
                 s.serialization, s.created_at, s.attributes->'dbos.otelContext'->>'traceparent' AS trace,
-                octet_length(s.inputs) AS bytes, s.forked_from
+                octet_length(s.inputs) AS bytes, s.forked_from, s.workflow_deadline_epoch_ms AS deadline
 ), remembered AS (
     INSERT INTO dbos_host.attempt (workflow_uuid, records) SELECT run, records FROM fence
       ON CONFLICT (workflow_uuid) DO UPDATE SET records = EXCLUDED.records
@@ -86,7 +88,7 @@ SELECT w.nr,
            AND EXISTS (SELECT FROM dbos.workflow_status s WHERE s.workflow_uuid = w.run) AS is_locked,
        c.recovery_attempts, c.name, c.application_version, c.application_name, c.serialization, c.created_at, c.trace,
        f.records::int4, f.bytes::int8, (coalesce(octet_length(i.inputs), c.bytes, 0))::int8,
-       o.started_at, o.last_steps, o.seeds_of
+       o.started_at, o.last_steps, o.seeds_of, c.deadline
   FROM wanted w
   LEFT JOIN counted c ON c.nr = w.nr
   LEFT JOIN fence f ON f.nr = c.nr
@@ -164,5 +166,6 @@ pub(super) fn attempt(row: &Row, inputs: Option<String>) -> Attempt {
         started_at: EpochMs(row.get::<_, Option<i64>>(12).unwrap_or_else(|| row.get(7))),
         draws_as: seeds.map(|(last, run)| (StepNumber::stored(last), WorkflowId::stored(run))).collect(),
         trace: row.get::<_, Option<&str>>(8).and_then(TraceContext::parse),
+        deadline: row.get::<_, Option<i64>>(15).map(EpochMs),
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use super::error::DatabaseError;
 use crate::failpoint;
-use crate::workflow::{Status, WorkflowId};
+use crate::workflow::{AppName, Status, WorkflowId};
 
 /// What became of the wish to cancel a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,8 @@ const PAGE: usize = 1000;
 const CANCEL: &str = "
 WITH target AS (
     SELECT workflow_uuid, status FROM dbos.workflow_status
-      WHERE workflow_uuid = ANY ($1) ORDER BY workflow_uuid FOR NO KEY UPDATE
+      WHERE workflow_uuid = ANY ($1) AND ($2::text IS NULL OR application_name = $2)
+      ORDER BY workflow_uuid FOR NO KEY UPDATE
 ), cancelled AS (
     UPDATE dbos.workflow_status s
        SET status = 'CANCELLED', owner_xid = NULL, queue_name = NULL, deduplication_id = NULL,
@@ -44,16 +45,21 @@ WITH target AS (
 SELECT workflow_uuid, status FROM target";
 
 impl super::Database {
-    /// Cancels runs, and says what became of each of them, in the order in which they were given.
+    /// Cancels runs, and says what became of each of them, in the order in which they were given. With an app, the runs of
+    /// others are unknown.
     ///
     /// # Errors
     /// When the database does not answer. Some may have been cancelled; cancelling them again does no harm.
-    pub async fn cancel(&self, runs: &[WorkflowId]) -> Result<Vec<(WorkflowId, Cancel)>, DatabaseError> {
+    pub async fn cancel(
+        &self,
+        runs: &[WorkflowId],
+        of: Option<&AppName>,
+    ) -> Result<Vec<(WorkflowId, Cancel)>, DatabaseError> {
         let mut ends = Vec::with_capacity(runs.len());
         for page in runs.chunks(PAGE) {
             let ids: Vec<&str> = page.iter().map(WorkflowId::as_str).collect();
             failpoint::hit("cancel.before_commit").await;
-            let rows = self.client().await?.query(CANCEL, &[&ids]).await?;
+            let rows = self.client().await?.query(CANCEL, &[&ids, &of.map(AppName::as_str)]).await?;
             failpoint::hit("cancel.after_commit").await;
             let end = |run: &WorkflowId| {
                 let row = rows.iter().find(|row| row.get::<_, &str>(0) == run.as_str());
@@ -69,16 +75,20 @@ impl super::Database {
     ///
     /// # Errors
     /// As [`Self::cancel`].
-    pub async fn cancel_with_children(&self, runs: &[WorkflowId]) -> Result<Vec<(WorkflowId, Cancel)>, DatabaseError> {
+    pub async fn cancel_with_children(
+        &self,
+        runs: &[WorkflowId],
+        of: Option<&AppName>,
+    ) -> Result<Vec<(WorkflowId, Cancel)>, DatabaseError> {
         let mut known: HashSet<WorkflowId> = runs.iter().cloned().collect();
-        let mut ends = self.cancel(runs).await?;
+        let mut ends = self.cancel(runs, of).await?;
         let mut parents = runs.to_vec();
         while !parents.is_empty() {
             let children = self.children(&parents).await?;
             // A row that names itself or a descendant as its parent is some other program's mistake, and no reason to go on
             // for ever.
             parents = children.into_iter().filter(|child| known.insert(child.clone())).collect();
-            ends.extend(self.cancel(&parents).await?);
+            ends.extend(self.cancel(&parents, of).await?);
         }
         Ok(ends)
     }

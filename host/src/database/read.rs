@@ -38,6 +38,8 @@ pub struct RunRow {
     pub updated_at: EpochMs,
     /// When it ended.
     pub completed_at: Option<EpochMs>,
+    /// When it is cancelled if it has not ended.
+    pub deadline: Option<EpochMs>,
     /// Its arguments, as stored.
     pub input: Option<serde_json::Value>,
     /// Its result.
@@ -84,7 +86,7 @@ pub struct ListFilter {
 const RUN: &str = "
 SELECT s.workflow_uuid, s.status, s.name, s.application_name, s.application_version, s.executor_id, s.recovery_attempts,
        s.parent_workflow_id, s.created_at, s.updated_at, s.completed_at, coalesce(i.inputs, s.inputs),
-       coalesce(o.output, s.output), coalesce(o.error, s.error)
+       coalesce(o.output, s.output), coalesce(o.error, s.error), s.workflow_deadline_epoch_ms
   FROM dbos.workflow_status s
   LEFT JOIN dbos.workflow_input i USING (workflow_uuid)
   LEFT JOIN dbos.workflow_output o USING (workflow_uuid)";
@@ -98,7 +100,8 @@ impl super::Database {
         let client = self.client().await?;
         let statement = client
             .prepare_cached(
-                "SELECT s.status, coalesce(o.output, s.output), coalesce(o.error, s.error), s.serialization
+                "SELECT s.status, coalesce(o.output, s.output), coalesce(o.error, s.error), s.serialization,
+                        CASE WHEN s.workflow_deadline_epoch_ms <= s.completed_at THEN s.workflow_deadline_epoch_ms END
                    FROM dbos.workflow_status s LEFT JOIN dbos.workflow_output o USING (workflow_uuid)
                   WHERE s.workflow_uuid = $1",
             )
@@ -106,7 +109,8 @@ impl super::Database {
         let row = client.query_opt(&statement, &[&run.as_str()]).await?;
         Ok(row.map(|row| {
             let status = row.get::<_, Option<&str>>(0).and_then(|text| text.parse().ok())?;
-            outcome(run, status, row.get(1), row.get(2), row.get(3))
+            let deadline = row.get::<_, Option<i64>>(4).map(EpochMs);
+            outcome(run, (status, deadline), (row.get(1), row.get(2), row.get(3)))
         }))
     }
 
@@ -176,10 +180,8 @@ impl super::Database {
 
 fn outcome(
     run: &WorkflowId,
-    status: Status,
-    output: Option<String>,
-    error: Option<&str>,
-    serialization: Option<&str>,
+    (status, passed_deadline): (Status, Option<EpochMs>),
+    (output, error, serialization): (Option<String>, Option<&str>, Option<&str>),
 ) -> Option<Outcome> {
     let failure =
         |code: Code, text: String| error.map_or_else(|| Failure::new("Error", code, text), Failure::from_stored);
@@ -196,8 +198,10 @@ fn outcome(
         Status::Success => Some(Outcome::Success(output.unwrap_or_else(|| "null".into()))),
         Status::Error => Some(Outcome::Failed(status, failure(Code("error"), format!("the workflow `{run}` failed")))),
         Status::Cancelled => {
-            let text = format!("the workflow `{run}` was cancelled");
-            Some(Outcome::Failed(status, Failure::new("Cancelled", Code("cancelled"), text)))
+            let why = if passed_deadline.is_some() { ": its deadline has passed" } else { "" };
+            let text = format!("the workflow `{run}` was cancelled{why}");
+            let data = passed_deadline.map(|deadline| serde_json::json!({ "deadline": deadline }));
+            Some(Outcome::Failed(status, Failure { data, ..Failure::new("Cancelled", Code("cancelled"), text) }))
         }
         Status::MaxRecoveryAttemptsExceeded => {
             let text = format!("the workflow `{run}` was stopped after too many attempts");
@@ -222,6 +226,7 @@ fn run_row(row: &tokio_postgres::Row) -> RunRow {
         input: stored_json(row.get(11)),
         output: stored_json(row.get(12)),
         error: stored_json(row.get(13)),
+        deadline: row.get::<_, Option<i64>>(14).map(EpochMs),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::error::DatabaseError;
 use crate::failpoint;
-use crate::workflow::{Status, WorkflowId};
+use crate::workflow::{AppName, Status, WorkflowId};
 
 /// The queue in which every DBOS program leaves what is to be run without a queue of the user's.
 pub(super) const INTERNAL_QUEUE: &str = "_dbos_internal_queue";
@@ -26,7 +26,8 @@ pub enum Resume {
 // its records, so one that waits an hour for its next attempt, or in a queue that nobody serves, can be helped on.
 const RESUME: &str = "
 WITH target AS (
-    SELECT workflow_uuid, status FROM dbos.workflow_status WHERE workflow_uuid = $1 FOR NO KEY UPDATE
+    SELECT workflow_uuid, status FROM dbos.workflow_status
+      WHERE workflow_uuid = $1 AND ($3::text IS NULL OR application_name = $3) FOR NO KEY UPDATE
 ), resumed AS (
     UPDATE dbos.workflow_status s
        SET status = 'ENQUEUED', owner_xid = NULL, queue_name = $2, recovery_attempts = 0,
@@ -38,14 +39,16 @@ WITH target AS (
 SELECT status FROM target";
 
 impl super::Database {
-    /// Resumes a run. When it returns [`Resume::Resumed`], no earlier claim of the run can write any more.
+    /// Resumes a run. When it returns [`Resume::Resumed`], no earlier claim of the run can write any more. With an app, a run
+    /// of another is unknown.
     ///
     /// # Errors
     /// When the database does not answer. It may have been resumed; resuming it again does no harm but beginning it once
     /// more from its records.
-    pub async fn resume(&self, run: &WorkflowId) -> Result<Resume, DatabaseError> {
+    pub async fn resume(&self, run: &WorkflowId, of: Option<&AppName>) -> Result<Resume, DatabaseError> {
         failpoint::hit("resume.before_commit").await;
-        let row = self.client().await?.query_opt(RESUME, &[&run.as_str(), &INTERNAL_QUEUE]).await?;
+        let row =
+            self.client().await?.query_opt(RESUME, &[&run.as_str(), &INTERNAL_QUEUE, &of.map(AppName::as_str)]).await?;
         failpoint::hit("resume.after_commit").await;
         let status = row.and_then(|row| row.get::<_, Option<&str>>(0).and_then(|status| status.parse().ok()));
         Ok(match status {

@@ -11,7 +11,9 @@ use super::journal::Landed;
 use super::ordinality::place;
 use super::progress::column;
 use super::record::NewRecord;
-use crate::workflow::{AppName, Arguments, Code, ComponentDigest, EpochMs, Failure, TraceContext, WorkflowId};
+use crate::workflow::{
+    AppName, Arguments, Attributes, Code, ComponentDigest, EpochMs, Failure, Terms, Timeout, TraceContext, WorkflowId,
+};
 
 /// A run to be started by this host at once.
 #[derive(Debug, Clone)]
@@ -34,6 +36,10 @@ pub struct NewRun {
     pub created_at: EpochMs,
     /// The trace that it belongs to.
     pub trace: Option<TraceContext>,
+    /// On what terms.
+    terms: Terms,
+    /// When it is cancelled if it has not ended.
+    deadline: Option<EpochMs>,
     /// The run that started it, with the parent's record of the start: both are one write.
     pub parent: Option<NewRecord>,
 }
@@ -63,8 +69,31 @@ impl NewRun {
             inputs,
             created_at,
             trace: None,
+            terms: Terms::default(),
+            deadline: None,
             parent: None,
         }
+    }
+
+    /// The same on these terms. `inherited` is the deadline of whoever starts it, if it is to have that.
+    #[must_use]
+    pub fn on(mut self, terms: Terms, inherited: Option<EpochMs>) -> Self {
+        self.deadline = terms.deadline(self.created_at, inherited);
+        self.terms = terms;
+        self
+    }
+
+    /// When it is cancelled if it has not ended.
+    #[must_use]
+    pub fn deadline(&self) -> Option<EpochMs> {
+        self.deadline
+    }
+
+    /// True if the transaction that carries the start can write all of it. It knows of no terms: few runs have any, and each
+    /// such commit would pay for them.
+    #[must_use]
+    pub fn may_be_carried(&self) -> bool {
+        self.deadline.is_none() && self.terms == Terms::default()
     }
 
     /// The claim. It is proof only after the start was written.
@@ -110,8 +139,8 @@ pub struct Existing {
 // A row that exists is left as it is: the first start wins, whoever sent it. `creator_xid` tells a start whose answer
 // was lost that the row is its own.
 //
-// A trace is kept as DBOS's SDKs keep it, so that a run continues the same one whoever takes it over. Without one the
-// attributes stay NULL: an index has every row with attributes.
+// A trace is kept among the attributes, as DBOS's SDKs keep it, so that a run continues the same one whoever takes it over.
+// Where there is nothing to keep they stay NULL: an index has every row with attributes.
 //
 // A host whose lease lapsed is another incarnation since; a start that it prepared before would be a run that nobody
 // looks for. So the executor must still be this incarnation, and its row is locked: who becomes it next waits for the
@@ -119,8 +148,8 @@ pub struct Existing {
 const START: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
-                         $9::text[], $10::text[]) WITH ORDINALITY
-      AS n (id, name, executor, version, token, app, inputs, created_at, trace, incarnation, at)
+                         $9::text[], $10::int8[], $11::int8[], $12::text[]) WITH ORDINALITY
+      AS n (id, name, executor, version, token, app, inputs, created_at, attributes, timeout, deadline, incarnation, at)
 ), self AS (
     SELECT executor_id, incarnation FROM dbos_host.executor
       WHERE (executor_id, incarnation) IN (SELECT executor, incarnation FROM new)
@@ -129,10 +158,10 @@ WITH new AS (
 ), created AS (
     INSERT INTO dbos.workflow_status
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
-         owner_xid, creator_xid, serialization, application_name, created_at, attributes)
+         owner_xid, creator_xid, serialization, application_name, created_at, attributes, workflow_timeout_ms,
+         workflow_deadline_epoch_ms)
       SELECT n.id, 'PENDING', n.name, n.executor, n.version, '', 1, 0, n.token, n.token, 'portable_json', n.app,
-             n.created_at, CASE WHEN n.trace IS NOT NULL THEN
-               jsonb_build_object('dbos.otelContext', jsonb_build_object('traceparent', n.trace)) END
+             n.created_at, n.attributes::jsonb, n.timeout, n.deadline
         FROM new n JOIN self ON self.executor_id = n.executor AND self.incarnation = n.incarnation
        ORDER BY n.id
       ON CONFLICT (workflow_uuid) DO NOTHING
@@ -153,13 +182,13 @@ SELECT n.at, EXISTS (SELECT FROM self WHERE self.executor_id = n.executor AND se
 const START_CHILDREN: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int8[],
-                         $9::text[], $10::text[], $11::text[], $12::int4[], $13::int8[], $14::int8[],
-                         $15::bytea[]) WITH ORDINALITY
-      AS n (id, name, executor, version, token, app, inputs, created_at, trace, parent, parent_token, step, started_at,
-            completed_at, digest, at)
+                         $9::text[], $10::int8[], $11::int8[], $12::text[], $13::text[], $14::int4[], $15::int8[],
+                         $16::int8[], $17::bytea[]) WITH ORDINALITY
+      AS n (id, name, executor, version, token, app, inputs, created_at, attributes, timeout, deadline, parent,
+            parent_token, step, started_at, completed_at, digest, at)
 ), locked AS (
     SELECT s.workflow_uuid, s.owner_xid, s.status FROM dbos.workflow_status s
-      WHERE s.workflow_uuid = ANY ($10)
+      WHERE s.workflow_uuid = ANY ($12)
       ORDER BY s.workflow_uuid
       FOR NO KEY UPDATE
 ), fence AS (
@@ -181,10 +210,10 @@ WITH new AS (
 ), created AS (
     INSERT INTO dbos.workflow_status
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
-         owner_xid, creator_xid, serialization, parent_workflow_id, application_name, created_at, attributes)
+         owner_xid, creator_xid, serialization, parent_workflow_id, application_name, created_at, attributes,
+         workflow_timeout_ms, workflow_deadline_epoch_ms)
       SELECT n.id, 'PENDING', n.name, n.executor, n.version, '', 1, 0, n.token, n.token, 'portable_json', n.parent, n.app,
-             n.created_at, CASE WHEN n.trace IS NOT NULL THEN
-               jsonb_build_object('dbos.otelContext', jsonb_build_object('traceparent', n.trace)) END
+             n.created_at, n.attributes::jsonb, n.timeout, n.deadline
         FROM new n JOIN record ON record.workflow_uuid = n.parent
        ORDER BY n.id
       ON CONFLICT (workflow_uuid) DO NOTHING
@@ -216,7 +245,9 @@ pub(super) async fn prepare(client: &Client) -> Result<Statements, tokio_postgre
 struct Columns<'a> {
     texts: [Vec<&'a str>; 7],
     created_at: Vec<i64>,
-    traces: Vec<Option<String>>,
+    attributes: Vec<Option<String>>,
+    timeouts: Vec<Option<i64>>,
+    deadlines: Vec<Option<i64>>,
 }
 
 impl<'a> Columns<'a> {
@@ -232,14 +263,17 @@ impl<'a> Columns<'a> {
                 column(new, |new| &*new.inputs),
             ],
             created_at: column(new, |new| new.created_at.0),
-            traces: column(new, |new| new.trace.map(TraceContext::to_header)),
+            attributes: column(new, |new| Attributes::stored(new.terms.attributes.as_ref(), new.trace)),
+            timeouts: column(new, |new| new.terms.timeout.map(Timeout::milliseconds)),
+            deadlines: column(new, |new| new.deadline.map(|deadline| deadline.0)),
         }
     }
 
     /// The parameters, with the statement's own behind them.
     fn with<'p>(&'p self, own: &[&'p (dyn ToSql + Sync)]) -> Vec<&'p (dyn ToSql + Sync)> {
         let texts = self.texts.iter().map(|texts| texts as &(dyn ToSql + Sync));
-        texts.chain([&self.created_at as _, &self.traces as _]).chain(own.iter().copied()).collect()
+        let common = [&self.created_at as _, &self.attributes as _, &self.timeouts as _, &self.deadlines as _];
+        texts.chain(common).chain(own.iter().copied()).collect()
     }
 }
 

@@ -7,12 +7,14 @@ use sha2::{Digest, Sha256};
 
 use super::app::ComponentError;
 use super::drive::too_many_attempts;
+use super::wake::after;
 use super::{App, Executor};
 use crate::calls::{
-    Gate, Guest, GuestLog, Interrupt, MAX_PAYLOAD, Seed, Seeds, Services, Unsettled, WaitFor, Withheld,
+    Gate, Guest, GuestLog, Inherited, Interrupt, MAX_PAYLOAD, Seed, Seeds, Services, Unsettled, WaitFor, Withheld,
 };
 use crate::database::{Backoff, Claim, FinalOutcome, Loaded, NewRun};
 use crate::failpoint;
+use crate::recovery::LOOK_EVERY;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
     AppName, Arguments, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind, Record,
@@ -30,6 +32,7 @@ pub(super) struct Prepared {
     /// The runs that it was copied from, each with the last step that it repeats of them.
     draws_as: Vec<(StepNumber, WorkflowId)>,
     trace: Option<TraceContext>,
+    deadline: Option<EpochMs>,
     records: Vec<Record>,
     /// The run's start, if it is not written yet.
     pub(super) start: Option<Arc<Withheld>>,
@@ -52,6 +55,7 @@ impl Prepared {
             started_at: new.created_at,
             draws_as: Vec::new(),
             trace: new.trace,
+            deadline: new.deadline(),
             records: Vec::new(),
             start: None,
         }
@@ -74,6 +78,7 @@ impl Prepared {
             started_at: attempt.started_at,
             draws_as: attempt.draws_as,
             trace: attempt.trace,
+            deadline: attempt.deadline,
             records,
             start: None,
         }
@@ -110,6 +115,11 @@ impl Executor {
     pub(super) async fn attempt(&self, claim: &Claim, prepared: Prepared) -> AttemptEnd {
         if prepared.attempts > self.limits.attempts.saturating_add(1) {
             return AttemptEnd::of(FinalOutcome::DeadLetter(too_many_attempts(self.limits.attempts)));
+        }
+        let now = self.clock.now();
+        if prepared.deadline.is_some_and(|deadline| deadline <= now) {
+            // It is not to go on. Whoever looks for such runs cancels it; after a time without a host that may be behind this.
+            return AttemptEnd::Waits(WaitFor::until(after(now, LOOK_EVERY)));
         }
         let (Some(name), Some(version)) = (&prepared.app, &prepared.version) else {
             return AttemptEnd::Failed("its row names no app or no component".into());
@@ -155,7 +165,7 @@ impl Executor {
         let seeds = Seeds { copied, own: self.seed(claim.run()) };
         let (records, begun) = (prepared.records.len(), Instant::now());
         let name = prepared.name.clone();
-        let own = (prepared.records, prepared.trace, prepared.start);
+        let own = (prepared.records, Inherited { trace: prepared.trace, deadline: prepared.deadline }, prepared.start);
         let gate = self.gate(claim, own, app, component, &time, &log);
         let guest = Guest::deterministic(gate, log, time, &seeds);
         let instance = Instance::new(component, guest, ());
@@ -204,7 +214,7 @@ impl Executor {
         };
         let log = GuestLog::new(app.log(), Some(claim.run())).traced(prepared.trace);
         let time = WorkflowTime::starting_at(prepared.started_at);
-        let own = (prepared.records, prepared.trace, prepared.start);
+        let own = (prepared.records, Inherited { trace: prepared.trace, deadline: prepared.deadline }, prepared.start);
         let mut gate = self.gate(claim, own, app, component, &time, &log);
         let outcome = match gate.step(kind, step, &arguments).await {
             Ok(Ok(json)) => FinalOutcome::Success(json),
@@ -217,7 +227,7 @@ impl Executor {
     fn gate(
         &self,
         claim: &Claim,
-        (records, trace, start): (Vec<Record>, Option<TraceContext>, Option<Arc<Withheld>>),
+        (records, inherited, start): (Vec<Record>, Inherited, Option<Arc<Withheld>>),
         app: &Arc<App>,
         component: &Component,
         time: &WorkflowTime,
@@ -226,7 +236,7 @@ impl Executor {
         let services: Arc<dyn Services> = self.this();
         let budget = Budget::of(self.limits.steps_per_run, &records);
         let (program, history) = (app.program(component), History::new(records));
-        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone(), (trace, start))
+        Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone(), (inherited, start))
     }
 
     /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.

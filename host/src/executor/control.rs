@@ -5,26 +5,28 @@
 //! wait, and its slot is free. What another program wrote is found by looking; see `recovery/changes.rs`.
 
 use super::Executor;
-use crate::database::{Cancel, Claim, DatabaseError, NewFork, Refusal, Resume, Version};
-use crate::workflow::{Cut, StepNumber, WorkflowId};
+use crate::calls::no_such_workflow;
+use crate::database::{Cancel, Claim, DatabaseError, NewFork, Refusal, Resume, Version, until_answered};
+use crate::workflow::{AppName, Cut, Failure, StepNumber, WorkflowId};
 
 impl Executor {
     /// Cancels a run, with everything that it has started if `with_children`. When it returns [`Cancel::Cancelled`], the
     /// run's instance in this process is gone or about to be dropped, and nothing more of it will be recorded.
     ///
-    /// The first of the answers is that of the run itself.
+    /// The first of the answers is that of the run itself. With an app, a run of another is unknown.
     ///
     /// # Errors
     /// When the database does not answer. It may have been cancelled; doing it again does no harm.
     pub async fn cancel(
         &self,
         run: &WorkflowId,
+        of: Option<&AppName>,
         with_children: bool,
     ) -> Result<Vec<(WorkflowId, Cancel)>, DatabaseError> {
         let runs = std::slice::from_ref(run);
         let ends = match with_children {
-            true => self.database.cancel_with_children(runs).await?,
-            false => self.database.cancel(runs).await?,
+            true => self.database.cancel_with_children(runs, of).await?,
+            false => self.database.cancel(runs, of).await?,
         };
         let driven = ends.iter().filter_map(|(run, _)| self.runs.claim_of(run)).collect();
         // Whatever comes of this look: the row is written, and the next look is half a second away.
@@ -34,12 +36,44 @@ impl Executor {
         Ok(ends)
     }
 
+    /// Cancels a run because a guest of the app asks for it. In a task of its own: the guest's run may be among those that are
+    /// cancelled, and the others are to be too.
+    pub(super) async fn cancel_for_guest(
+        &self,
+        app: &AppName,
+        run: &WorkflowId,
+        with_children: bool,
+    ) -> Result<(), Failure> {
+        let (executor, app, id) = (self.this(), app.clone(), run.clone());
+        let cancelled = tokio::spawn(async move {
+            until_answered("cancel a workflow", || executor.cancel(&id, Some(&app), with_children)).await
+        });
+        match cancelled.await.ok().and_then(|ends| ends.first().map(|(_, end)| *end)) {
+            Some(Cancel::Cancelled | Cancel::Already | Cancel::Ended(_)) => Ok(()),
+            Some(Cancel::Unknown) | None => Err(no_such_workflow(run.as_str())),
+        }
+    }
+
+    /// Lets a run go on because a guest of the app asks for it.
+    pub(super) async fn resume_for_guest(&self, app: &AppName, run: &WorkflowId) -> Result<(), Failure> {
+        match until_answered("resume a workflow", || self.resume(run, Some(app))).await {
+            Resume::Resumed | Resume::Ended(_) => Ok(()),
+            Resume::Unknown => Err(no_such_workflow(run.as_str())),
+        }
+    }
+
+    /// What the row of a run says, as JSON. `None`: there is no such run.
+    pub(super) async fn status_of(&self, run: &WorkflowId) -> Option<String> {
+        let status = until_answered("read the status of a workflow", || self.database.status(run)).await?;
+        Some(serde_json::to_string(&status).expect("texts, numbers and JSON values always serialize"))
+    }
+
     /// Resumes a run. This host looks at once whether it is one of its own.
     ///
     /// # Errors
     /// When the database does not answer. It may have been resumed.
-    pub async fn resume(&self, run: &WorkflowId) -> Result<Resume, DatabaseError> {
-        let end = self.database.resume(run).await?;
+    pub async fn resume(&self, run: &WorkflowId, of: Option<&AppName>) -> Result<Resume, DatabaseError> {
+        let end = self.database.resume(run, of).await?;
         self.changed.notify_one();
         Ok(end)
     }
@@ -80,6 +114,23 @@ impl Executor {
     /// When the database does not answer.
     pub async fn give_up_all_lost(&self) -> Result<(), DatabaseError> {
         self.give_up_lost(self.runs.claims()).await
+    }
+
+    /// Cancels the runs of this host's apps whose time is over, wherever they are.
+    ///
+    /// # Errors
+    /// When the database does not answer. What was cancelled stays so.
+    pub async fn expire(&self) -> Result<(), DatabaseError> {
+        let apps: Vec<AppName> = self.apps.keys().cloned().collect();
+        loop {
+            let expired = self.database.expire(&apps, self.clock.now()).await?;
+            if expired.is_empty() || self.is_stopping() {
+                return Ok(());
+            }
+            for run in &expired {
+                tracing::info!(workflow = %run, "the workflow's deadline has passed; it is cancelled");
+            }
+        }
     }
 
     async fn give_up_lost(&self, mut claims: Vec<Claim>) -> Result<(), DatabaseError> {

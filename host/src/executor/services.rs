@@ -11,7 +11,8 @@ use crate::calls::{Interrupt, Listening, Program, Services, StartRequest, Starte
 use crate::clock::Clock;
 use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome, StreamPage};
 use crate::workflow::{
-    Arguments, Code, Failure, Key, Offset, PromiseName, RecordedResult, Signal, StepKind, TraceContext, WorkflowId,
+    AppName, Arguments, Code, Failure, Key, Offset, PromiseName, RecordedResult, Signal, StepKind, TraceContext,
+    WorkflowId,
 };
 
 impl Services for Executor {
@@ -133,6 +134,27 @@ impl Services for Executor {
 
     fn wait_for_outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Result<Option<Outcome>, Interrupt>> {
         self.outcome_or_park(run).boxed()
+    }
+
+    fn outcome_so_far<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Option<Option<Outcome>>> {
+        self.outcome_so_far(run).boxed()
+    }
+
+    fn status<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Option<String>> {
+        self.status_of(run).boxed()
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        app: &'a AppName,
+        run: &'a WorkflowId,
+        with_children: bool,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        self.cancel_for_guest(app, run, with_children).boxed()
+    }
+
+    fn resume<'a>(&'a self, app: &'a AppName, run: &'a WorkflowId) -> BoxFuture<'a, Result<(), Failure>> {
+        self.resume_for_guest(app, run).boxed()
     }
 
     fn outcome<'a>(&'a self, run: &'a WorkflowId) -> BoxFuture<'a, Option<Outcome>> {

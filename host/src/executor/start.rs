@@ -130,7 +130,8 @@ impl Executor {
             return Some(Err(StartError::ShuttingDown));
         }
         self.lease.held().await;
-        let mut new = self.prepare_run(program, id.clone(), &request.name, request.arguments.clone());
+        let new = self.prepare_run(program, id.clone(), &request.name, request.arguments.clone());
+        let mut new = new.on(request.terms.clone(), None);
         new.trace = request.trace;
         failpoint::hit("start.prepared").await;
         let waiting = place.and_then(|place| self.backlog.keep_arguments(place, new.input_bytes()));
@@ -209,7 +210,7 @@ impl Executor {
         may_withhold: bool,
     ) -> Result<Option<Arc<Withheld>>, JournalClosed> {
         let run = new.claim().run();
-        let withholds = may_withhold && self.is_one_transaction(program, &new.name);
+        let withholds = may_withhold && new.may_be_carried() && self.is_one_transaction(program, &new.name);
         let room = if withholds { None } else { Some(self.journal.room(run).await?) };
         // Arguments may be large, and nobody else is to wait while they are copied.
         let new = new.clone();

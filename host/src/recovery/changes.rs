@@ -1,8 +1,9 @@
-//! Following what other programs write into the rows of runs.
+//! Following what other programs write into the rows of runs, and what the clock does to them.
 //!
-//! Problem: DBOS clients, commands and other hosts cancel, resume and start runs by a plain write, and tell nobody. So the
-//! rows are looked at: once for all runs that this host drives, and once for the queue in which they leave what is to be
-//! run. What this host wrote itself is looked at straight away.
+//! Problem: DBOS clients, commands and other hosts cancel, resume and start runs by a plain write, and tell nobody; and the
+//! time of a run may be over wherever it is. So the rows are looked at: once for runs whose deadlines have passed, once for all
+//! runs that this host drives, and once for the queue in which others leave what is to be run. What this host wrote itself is
+//! looked at straight away.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ pub async fn follow_changes(executor: Arc<Executor>, every: Duration) {
 }
 
 async fn look(executor: &Arc<Executor>) -> Result<(), DatabaseError> {
+    // Before the look for what is lost, which then finds those of this host.
+    executor.expire().await?;
     executor.give_up_all_lost().await?;
     loop {
         if executor.is_stopping() {

@@ -16,11 +16,16 @@ use crate::calls::StartRequest;
 use crate::executor::{App, Difference, Executor, StartError};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, ArgumentsError, Code, JsonError, RESERVED, TraceContext, Unfit, WorkflowId, check_json, excerpt,
+    Arguments, ArgumentsError, Code, JsonError, RESERVED, Terms, Timeout, TraceContext, Unfit, WorkflowId, check_json,
+    excerpt,
 };
 
 /// The request header that names a call, so that sending it twice starts one run.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The request header that says how long the run may last. It is no part of what the key names: a client that sends a start
+/// again may want to wait less.
+const WORKFLOW_TIMEOUT: &str = "workflow-timeout";
 
 /// The request header that says which trace a request belongs to.
 const TRACEPARENT: &str = "traceparent";
@@ -40,11 +45,12 @@ pub(super) async fn answer(
     let id = id.map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), format!("`Idempotency-Key`: {error}"))
     })?;
+    let terms = Terms { timeout: timeout(&parts.headers)?, attributes: None };
     let body = body::read(shared, incoming).await?;
     let arguments = arguments(&parts.headers, &body.bytes)?;
     drop(body);
     let is_awaited = !wait.is_zero();
-    let request = StartRequest { id, name: name.into(), arguments, trace: trace(&parts.headers), is_awaited };
+    let request = StartRequest { id, name: name.into(), arguments, trace: trace(&parts.headers), terms, is_awaited };
     let started = executor.start_workflow(&app, request).await.map_err(not_started)?;
     failpoint::hit("trigger.before_acknowledgement").await;
     let at = result::at(&started.id);
@@ -151,6 +157,21 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
     Ok(Some(unquoted.to_owned()))
 }
 
+/// How long the run may last: a whole number of seconds.
+fn timeout(headers: &HeaderMap) -> Result<Option<Timeout>, Problem> {
+    let refused = |text: String| Problem::new(StatusCode::BAD_REQUEST, Code("bad_timeout"), text);
+    let Some(value) = headers.get(WORKFLOW_TIMEOUT) else { return Ok(None) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        let text = format!("`Workflow-Timeout` is `{}`: expected a whole number of seconds", excerpt(&text));
+        return Err(refused(text));
+    }
+    let milliseconds = text.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(1000);
+    let timeout = Timeout::of_milliseconds(milliseconds);
+    timeout.map(Some).map_err(|failure| refused(format!("`Workflow-Timeout`: {}", failure.message)))
+}
+
 /// The trace that a request belongs to. What is no trace, or two of them, is none.
 pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
     let mut values = headers.get_all(TRACEPARENT).iter();
@@ -227,6 +248,15 @@ mod tests {
         assert_eq!(key("\"order-7\""), Some("order-7".into()));
         assert_eq!(key(" order-7 "), Some("order-7".into()));
         assert!(idempotency_key(&HeaderMap::new()).expect("readable").is_none());
+    }
+
+    #[test]
+    fn a_timeout_is_a_whole_number_of_seconds() {
+        let timeout = |value| timeout(&headers(WORKFLOW_TIMEOUT, &[value]));
+        assert_eq!(timeout("30").expect("readable").map(Timeout::milliseconds), Some(30_000));
+        for wrong in ["", "0", "-1", "1.5", "30s", "99999999999999999999999"] {
+            assert!(timeout(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! A child's row and its parent's record of it are one write: a child without the record would be started twice, a record
 //! without the child would be waited for without end.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::pair::{Begun, check_wait, optional};
 use super::{Answer, Gate, answer};
 use crate::calls::arguments::check_workflow;
 use crate::calls::interrupt::Interrupt;
@@ -12,27 +13,54 @@ use crate::calls::unsettled::check;
 use crate::database::{Landed, Outcome, WORKFLOW_EXISTS};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, Code, Failure, Operation, OperationDigest, OperationKind, RecordedResult, WorkflowId,
+    Arguments, Code, Failure, Operation, OperationDigest, OperationKind, RecordedResult, Signal, Terms, WorkflowId,
 };
+
+/// The name of a wait for the end of a run, as DBOS records it.
+const GET_RESULT: &str = "DBOS.getResult";
+
+/// A child as its parent wants it.
+pub(in crate::calls) struct NewChild {
+    /// Under this id; `<parent>-<step number>` when there is none.
+    pub(in crate::calls) id: Option<WorkflowId>,
+    /// On these terms.
+    pub(in crate::calls) terms: Terms,
+    /// The deadline of its parent does not count for it.
+    pub(in crate::calls) is_detached: bool,
+}
+
+impl NewChild {
+    /// The call as its digest counts it. What was not asked for is not in it.
+    fn called(&self, arguments: &Arguments) -> Value {
+        let mut called = json!({ "id": self.id.as_ref().map(WorkflowId::as_str), "arguments": arguments.0 });
+        if let Some(timeout) = self.terms.timeout {
+            called["timeout"] = timeout.milliseconds().into();
+        }
+        if self.is_detached {
+            called["detached"] = true.into();
+        }
+        if let Some(attributes) = &self.terms.attributes {
+            called["attributes"] = attributes.to_value();
+        }
+        called
+    }
+}
 
 impl Gate {
     /// Starts a child. When it returns an id, the child's row and this run's record of it are durable.
     ///
     /// # Errors
     /// When the instance is given up.
-    pub async fn start(&mut self, name: &str, arguments: &str, id: Option<&str>) -> Answer<WorkflowId> {
-        let checked = self.check_start(name, arguments, id);
-        let (arguments, chosen) = match checked {
-            Ok(checked) => checked,
+    pub(in crate::calls) async fn start(&mut self, name: &str, arguments: &str, child: NewChild) -> Answer<WorkflowId> {
+        let arguments = match check_workflow(&self.program, name, arguments) {
+            Ok(arguments) => arguments,
             Err(failure) => return Ok(Err(failure)),
         };
-        let operation = Operation {
-            kind: OperationKind::Start,
-            name: name.into(),
-            arguments: json!({ "id": id, "arguments": arguments.0 }),
-        };
+        let called = child.called(&arguments);
+        let operation = Operation { kind: OperationKind::Start, name: name.into(), arguments: called };
+        let NewChild { id, terms, is_detached } = child;
         // Before a number is taken: what fails without a record must leave no gap in the numbers.
-        let child = match chosen.map_or_else(|| self.run().child(self.history.next_step()), Ok) {
+        let child = match id.map_or_else(|| self.run().child(self.history.next_step()), Ok) {
             Ok(child) => child,
             Err(error) => return Ok(Err(Failure::new("Error", Code("invalid_id"), error.to_string()))),
         };
@@ -43,13 +71,14 @@ impl Gate {
                 .ok_or_else(|| Failure::new("Error", Code("no_child"), "the record names no child")));
         }
         self.before_effect().await?;
-        let mut new = self.services.new_run(&self.program, child.clone(), name, arguments);
+        let inherited = self.inherited.deadline.filter(|_| !is_detached);
+        let mut new = self.services.new_run(&self.program, child.clone(), name, arguments).on(terms, inherited);
         let mut record =
             self.new_record(number, (&operation.name, OperationDigest::of(&operation)), RecordedResult::Nothing);
         (record.started_at, record.completed_at) = (new.created_at, new.created_at);
         self.budget.recorded(&record.result);
         new.parent = Some(record);
-        new.trace = self.trace;
+        new.trace = self.inherited.trace;
         let created_at = new.created_at;
         match self.services.start_child(new).await {
             // There is a run under the chosen id already: this is the handle of the first one. Any other refusal has
@@ -73,39 +102,24 @@ impl Gate {
         services.wait_for_outcome(run).await
     }
 
-    fn check_start(
-        &self,
-        name: &str,
-        arguments: &str,
-        id: Option<&str>,
-    ) -> Result<(Arguments, Option<WorkflowId>), Failure> {
-        let arguments = check_workflow(&self.program, name, arguments)?;
-        let id = id.map(WorkflowId::parse).transpose();
-        Ok((arguments, id.map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?))
-    }
-
     /// Waits for the end of another run; its outcome is recorded as this run's own.
     ///
     /// # Errors
     /// When the instance is given up, as it is in a long wait.
     pub async fn outcome(&mut self, id: &str) -> Answer<String> {
-        let child = match WorkflowId::parse(id) {
+        let child = match run_of(id) {
             Ok(child) => child,
-            Err(error) => return Ok(Err(Failure::new("Error", Code("invalid_id"), error.to_string()))),
+            Err(failure) => return Ok(Err(failure)),
         };
         let operation =
-            Operation { kind: OperationKind::Outcome, name: "DBOS.getResult".into(), arguments: json!({ "id": id }) };
+            Operation { kind: OperationKind::Outcome, name: GET_RESULT.into(), arguments: json!({ "id": id }) };
         let (number, found) = self.take(&operation)?;
         if let Some(record) = found {
             return Ok(answer(record.result));
         }
         self.before_effect().await?;
         let started_at = self.services.clock().now();
-        let result = match self.end_of(&child).await? {
-            Some(Outcome::Success(output)) => RecordedResult::Output(output),
-            Some(Outcome::Failed(_, failure)) => RecordedResult::Failed(failure),
-            None => RecordedResult::Failed(no_such_workflow(id)),
-        };
+        let result = told(self.end_of(&child).await?, id);
         let mut record = self.new_record(number, (&operation.name, OperationDigest::of(&operation)), result.clone());
         record.child = Some(child);
         record.started_at = started_at;
@@ -115,8 +129,57 @@ impl Gate {
         failpoint::hit("gate.before_answer").await;
         Ok(answer(result))
     }
+
+    /// As [`Self::outcome`], but not for longer than this. That the run had not ended by then is recorded too.
+    ///
+    /// # Errors
+    /// When the instance is given up, as it is in a long wait.
+    pub async fn outcome_within(&mut self, id: &str, milliseconds: u64) -> Answer<Option<String>> {
+        let child = match run_of(id).and_then(|child| check_wait(milliseconds).map(|()| child)) {
+            Ok(child) => child,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let arguments = json!({ "id": id, "milliseconds": milliseconds });
+        let operation = Operation { kind: OperationKind::Outcome, name: GET_RESULT.into(), arguments };
+        let started_at = self.services.clock().now();
+        let mut waiting = match self.begin_wait(&operation, milliseconds).await? {
+            Begun::Answered(result) => return Ok(optional(result)),
+            Begun::Waiting(waiting) => waiting,
+        };
+        let signal = Signal::Ended(child.clone());
+        let result = loop {
+            let listening = self.services.listen(std::slice::from_ref(&signal));
+            // Whether the time is over is asked before the look: what was there in time is found.
+            let is_over = self.services.clock().now() >= waiting.deadline;
+            match self.services.outcome_so_far(&child).await {
+                Some(None) if is_over => break RecordedResult::Nothing,
+                Some(None) => self.wait_for(&mut waiting, &signal, &listening).await?,
+                outcome => break told(outcome.flatten(), id),
+            }
+        };
+        waiting.of = Some(child);
+        self.record_answer(&operation, (waiting, started_at), result.clone()).await?;
+        failpoint::hit("gate.before_answer").await;
+        Ok(optional(result))
+    }
 }
 
-pub(in crate::calls) fn no_such_workflow(id: &str) -> Failure {
+/// The outcome of another run as it is recorded.
+fn told(outcome: Option<Outcome>, id: &str) -> RecordedResult {
+    match outcome {
+        Some(Outcome::Success(output)) => RecordedResult::Output(output),
+        Some(Outcome::Failed(_, failure)) => RecordedResult::Failed(failure),
+        None => RecordedResult::Failed(no_such_workflow(id)),
+    }
+}
+
+/// The run that a guest names.
+pub(in crate::calls) fn run_of(id: &str) -> Result<WorkflowId, Failure> {
+    WorkflowId::parse(id).map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))
+}
+
+/// There is no run with this id.
+#[must_use]
+pub fn no_such_workflow(id: &str) -> Failure {
     Failure::new("Error", Code("no_such_workflow"), format!("there is no workflow with the id `{id}`"))
 }

@@ -23,12 +23,14 @@ mod pair;
 mod parallel;
 mod patch;
 mod promises;
+mod runs;
 mod sleep;
 mod started;
 mod step;
 mod streams;
 
-pub(super) use children::no_such_workflow;
+pub use children::no_such_workflow;
+pub(super) use children::{NewChild, run_of};
 pub(super) use events::event_of;
 pub(super) use messages::message_to;
 pub(super) use pair::optional;
@@ -49,8 +51,8 @@ use super::withheld::Withheld;
 use crate::database::{Claim, NewRecord};
 use crate::failpoint;
 use crate::workflow::{
-    Budget, Failure, History, LastTaken, Operation, OperationDigest, PromiseName, Record, RecordedResult, StepNumber,
-    TraceContext, WorkflowId, WorkflowTime,
+    Budget, EpochMs, Failure, History, LastTaken, Operation, OperationDigest, PromiseName, Record, RecordedResult,
+    StepNumber, TraceContext, WorkflowId, WorkflowTime,
 };
 
 /// The longest arguments or result, in bytes of JSON text. Larger data belongs into the app's own tables; a history of
@@ -59,6 +61,15 @@ pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 
 /// What the guest is told, or why it is told nothing.
 pub type Answer<T> = Result<Result<T, Failure>, Interrupt>;
+
+/// What the children of a run have from it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Inherited {
+    /// The trace that it belongs to.
+    pub trace: Option<TraceContext>,
+    /// When it is cancelled if it has not ended.
+    pub deadline: Option<EpochMs>,
+}
 
 /// The gate of one run (lifetime: one instance).
 pub struct Gate {
@@ -69,7 +80,7 @@ pub struct Gate {
     budget: Budget,
     time: WorkflowTime,
     log: GuestLog,
-    trace: Option<TraceContext>,
+    inherited: Inherited,
     chain: Chain,
     /// Steps that were started.
     handles: Handles,
@@ -103,7 +114,7 @@ impl Gate {
         (history, budget): (History, Budget),
         time: WorkflowTime,
         log: GuestLog,
-        (trace, start): (Option<TraceContext>, Option<Arc<Withheld>>),
+        (inherited, start): (Inherited, Option<Arc<Withheld>>),
     ) -> Self {
         log.replaying(history.is_replaying());
         if start.is_some() {
@@ -119,7 +130,7 @@ impl Gate {
             budget,
             time,
             log,
-            trace,
+            inherited,
             chain,
             handles,
             streams: Streams::default(),

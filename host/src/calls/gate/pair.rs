@@ -8,7 +8,7 @@ use crate::calls::interrupt::{Interrupt, WaitFor};
 use crate::calls::listening::Listening;
 use crate::failpoint;
 use crate::workflow::{
-    Code, EpochMs, Failure, Operation, OperationDigest, Pair, RecordedResult, SLEEP, Signal, StepNumber,
+    Code, EpochMs, Failure, Operation, OperationDigest, Pair, RecordedResult, SLEEP, Signal, StepNumber, WorkflowId,
 };
 
 /// The longest wait: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
@@ -21,6 +21,8 @@ pub(super) struct Waiting {
     pub(super) deadline: EpochMs,
     /// The deadline is recorded. It is the first thing that is.
     pub(super) is_recorded: bool,
+    /// The run whose end is waited for, if it is that.
+    pub(super) of: Option<WorkflowId>,
 }
 
 /// What is known of a wait before anything is looked at.
@@ -58,7 +60,7 @@ impl Gate {
         self.before_step().await?;
         let is_recorded = deadline.is_some();
         let deadline = deadline.unwrap_or_else(|| self.services.clock().now().after_ms(milliseconds));
-        Ok(Begun::Waiting(Waiting { number, second, deadline, is_recorded }))
+        Ok(Begun::Waiting(Waiting { number, second, deadline, is_recorded, of: None }))
     }
 
     /// Sends a deadline on its way. One behind an answer has no digest: it is a part of the call before it.
@@ -93,7 +95,7 @@ impl Gate {
         self.deadline_first(&mut waiting).await?;
         let mut record =
             self.new_record(waiting.number, (&operation.name, OperationDigest::of(operation)), result.clone());
-        record.started_at = started_at;
+        (record.started_at, record.child) = (started_at, waiting.of);
         if result == RecordedResult::Nothing {
             // A wait in vain is over at its deadline, however late that was noticed.
             record.completed_at = waiting.deadline;

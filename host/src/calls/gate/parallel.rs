@@ -64,7 +64,7 @@ impl Gate {
             self.handles.insert_ended(number, called, Ended { result, completed_at, place: None });
             return Ok(Ok(handle));
         }
-        let (claim, program, trace) = (self.claim.clone(), self.program.clone(), self.trace);
+        let (claim, program, trace) = (self.claim.clone(), self.program.clone(), self.inherited.trace);
         let group = group.map(|group| self.handles.group(group.number, group.at_once));
         let was_held = found == Started::Held;
         let call = StartedCall { claim, program, number, name, arguments, digest, trace, may_write, group, was_held };

@@ -41,7 +41,7 @@ impl Gate {
         }
         let digest = OperationDigest::of(&operation);
         let arguments = operation.arguments.to_string();
-        let (claim, program, trace, log) = (&self.claim, &self.program, self.trace, &self.log);
+        let (claim, program, trace, log) = (&self.claim, &self.program, self.inherited.trace, &self.log);
         let start = self.start.as_ref();
         let behind = Behind::of((start, &self.chain), claim, &self.services, log);
         let behind = behind.as_ref();

@@ -43,8 +43,8 @@ pub(crate) async fn execute(args: &CancelArgs) -> Result<Exit, Failure> {
     let runs = super::change::distinct(&args.ids);
     let opened = Opened::open_ready(&config).await?;
     let ends = match args.children {
-        true => opened.database.cancel_with_children(&runs).await,
-        false => opened.database.cancel(&runs).await,
+        true => opened.database.cancel_with_children(&runs, None).await,
+        false => opened.database.cancel(&runs, None).await,
     };
     opened.close().await?;
     let ends = ends.map_err(|error| Failure::to("cancel workflows").because(error).exit(Exit::Database))?;

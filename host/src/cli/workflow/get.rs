@@ -55,6 +55,7 @@ fn for_people(run: &RunRow) -> String {
         ("created", time(Some(run.created_at))),
         ("updated", time(Some(run.updated_at))),
         ("completed", time(run.completed_at)),
+        ("deadline", time(run.deadline)),
         ("input", json(&run.input)),
         ("output", json(&run.output)),
         ("error", json(&run.error)),

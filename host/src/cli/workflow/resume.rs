@@ -40,7 +40,7 @@ pub(crate) async fn execute(args: &ResumeArgs) -> Result<Exit, Failure> {
     let mut changes = Vec::new();
     let mut failed = None;
     for run in super::change::distinct(&args.ids) {
-        let verdict = match opened.database.resume(&run).await {
+        let verdict = match opened.database.resume(&run, None).await {
             Ok(Resume::Resumed) => Verdict::Done("resumed"),
             Ok(Resume::Ended(status)) => Verdict::Ended(status),
             Ok(Resume::Unknown) => Verdict::Unknown,

@@ -45,6 +45,12 @@ pub enum OperationKind {
     Receive,
     /// Waits until a promise of the run is settled.
     Promise,
+    /// Reads what another run's row says.
+    Status,
+    /// Cancels a run.
+    Cancel,
+    /// Lets a run go on.
+    Resume,
     /// Marks that the run takes the way of changed code.
     Patch,
     /// Waits for the first of several started steps.
@@ -69,6 +75,9 @@ impl OperationKind {
             Self::Send => "send",
             Self::Receive => "receive",
             Self::Promise => "promise",
+            Self::Status => "status",
+            Self::Cancel => "cancel",
+            Self::Resume => "resume",
             Self::Patch => "patch",
             Self::Select => "select",
         }
