@@ -113,6 +113,46 @@ async fn runs_that_sleep_and_that_wait_for_an_instance_are_cancelled() {
 }
 
 #[tokio::test]
+async fn a_run_between_two_attempts_of_a_step_is_cancelled() {
+    let world = World::on(TestPostgres::shared()).await;
+    let (builder, hold) = world.host().config(NARROW).hold_at("communicator.after_failure#1");
+    let host = builder.start().await;
+    let reply = host.ask("write_tell_twice", "waits", &arguments("waits"));
+    hold.reached().await;
+    hold.release();
+    cancelled(&world.host(), "waits").await;
+    heard(&world, "waits", reply).await;
+    let after = host.run_workflow("write_tell_write", "after", &arguments("after")).await.unwrap();
+    assert_eq!((after.status, after.json()), (200, json!("\"heard\"")), "{after:?}");
+    assert_eq!((world.told("waits"), world.database.steps("waits").await.len()), (1, 1), "the step has no record");
+}
+
+#[tokio::test]
+async fn a_run_with_started_steps_is_cancelled_with_all_of_them() {
+    let (world, gate) = held_world().await;
+    let host = world.host().start().await;
+    let lock = world.database.connect().await;
+    lock.batch_execute("BEGIN; LOCK TABLE effects IN EXCLUSIVE MODE").await.unwrap();
+    let reply = host.ask("all_at_once", "all", &arguments("all"));
+    world.outside.wait_for(1).await;
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'effects'::regclass";
+    let waits = async |n| (world.database.count(waiting, &[]).await == n).then_some(());
+    eventually("the transaction waits for the table", async || waits(1).await).await;
+    // The sleep.
+    world.database.wait_for_steps("all", 1).await;
+    cancelled(&world.host(), "all").await;
+    heard(&world, "all", reply).await;
+    eventually("its statement is given up", async || waits(0).await).await;
+    lock.batch_execute("ROLLBACK").await.unwrap();
+    gate.open();
+    let after = host.run_workflow("write_tell_write", "after", &arguments("after")).await.unwrap();
+    assert_eq!(after.status, 200, "{after:?}");
+    assert_eq!(world.effects("all").await, [""; 0]);
+    let names: Vec<String> = world.database.steps("all").await.into_iter().map(|step| step.name).collect();
+    assert_eq!(names, ["DBOS.sleep"], "nothing is recorded of what was given up");
+}
+
+#[tokio::test]
 async fn children_are_cancelled_when_that_is_asked_for() {
     let (world, gate) = held_world().await;
     let builder = world.host();

@@ -28,8 +28,19 @@ fn write_read_committed(run: &str, step: &str) -> Result<u64> {
 /// Sends one request, and is not tried again.
 #[communicator]
 fn tell(run: &str) -> Result<String> {
+    tell_once(run)
+}
+
+fn tell_once(run: &str) -> Result<String> {
     let url = env::var("OUTSIDE_URL")?;
     http::post(format!("{url}/tell")).json(&json!({ "run": run }))?.send()?.error_for_status()?.text()
+}
+
+/// Sends a request, fails, and is tried again an hour later.
+#[communicator(attempts = 2, interval = "1h")]
+fn tell_twice(run: &str) -> Result<String> {
+    tell_once(run)?;
+    bail!("the first attempt fails")
 }
 
 #[workflow]
@@ -54,6 +65,22 @@ fn write_tell_write(run: &str) -> Result<String> {
     let answer = tell(run)?;
     write_serializable(run, "after")?;
     Ok(answer)
+}
+
+/// A transaction, and a request whose second attempt comes an hour after the first.
+#[workflow]
+fn write_tell_twice(run: &str) -> Result<String> {
+    write_serializable(run, "before")?;
+    tell_twice(run)
+}
+
+/// A transaction and a request beside a sleep of an hour.
+#[workflow]
+fn all_at_once(run: &str) -> Result<String> {
+    let (written, told) = (write_serializable::start(run, "beside")?, tell::start(run)?);
+    sleep(Duration::from_secs(3600))?;
+    written.join()?;
+    told.join()
 }
 
 /// So many transactions.
