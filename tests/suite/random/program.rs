@@ -78,7 +78,7 @@ impl Writer {
     }
 
     fn op(&mut self, depth: u32) -> Value {
-        match self.draw.below(25) {
+        match self.draw.below(26) {
             0..=6 => json!({ "step": self.step() }),
             // Most are over before a run is parked, some are not.
             7 => json!({ "sleep": self.draw.one_of(&[0, 1, 10, 40, 700]) }),
@@ -102,6 +102,7 @@ impl Writer {
             21 => json!({ "receive": { "topic": "nobody writes", "milliseconds": self.brief() } }),
             22 => json!({ "send": { "to": "nobody", "topic": "", "value": "lost", "key": null } }),
             23 => json!({ "write_stream": { "key": self.draw.one_of(&["s", "t"]), "value": self.tag() } }),
+            24 => json!({ "promise": { "name": "unsettled", "milliseconds": self.brief() } }),
             _ => json!({ "patch": self.draw.one_of(&["one", "two"]) }),
         }
     }
@@ -137,6 +138,14 @@ impl Writer {
         }
         if self.draw.once_in(2) {
             listens.push(json!({ "close_stream": "words" }));
+        }
+        if self.draw.once_in(2) {
+            // The first settlement counts, early or late.
+            for rejects in [self.draw.once_in(3), false] {
+                let value = self.tag();
+                says.push(json!({ "settle": { "of": child, "name": "p", "value": value, "rejects": rejects } }));
+            }
+            listens.push(json!({ "promise": { "name": "p", "milliseconds": AN_HOUR } }));
         }
         // Whoever was told twice under one key was told once.
         listens.push(json!({ "receive": { "topic": topic, "milliseconds": self.brief() } }));

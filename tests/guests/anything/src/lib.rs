@@ -5,7 +5,7 @@
 //! `OUTSIDE_URL`.
 
 use dbos_guest::prelude::*;
-use dbos_guest::serde_json::Value;
+use dbos_guest::{reject, resolve, serde_json::Value};
 
 /// One operation.
 #[derive(Deserialize)]
@@ -69,6 +69,18 @@ enum Op {
     ReadStream {
         of: String,
         key: String,
+    },
+    /// Waits for what somebody settles.
+    Promise {
+        name: String,
+        milliseconds: u64,
+    },
+    /// Settles a promise of another run.
+    Settle {
+        of: String,
+        name: String,
+        value: String,
+        rejects: bool,
     },
     /// The workflow fails.
     Raise(String),
@@ -281,6 +293,14 @@ fn perform(run: &str, op: &Op, late: &mut Vec<Handle<Value>>) -> Result<Value> {
         Op::WriteStream { key, value } => stream(key).write(value).map(|()| "written".to_owned())?,
         Op::CloseStream(key) => stream(key).close().map(|()| "closed".to_owned())?,
         Op::ReadStream { of, key } => return read_stream(of, key).collect::<Result<Vec<Value>>>().map(Value::from),
+        Op::Promise { name, milliseconds } => {
+            return Ok(json!(promise::<Value>(name).wait(Duration::from_millis(*milliseconds))?));
+        }
+        Op::Settle { of, name, value, rejects } => match rejects {
+            true => reject(of, name, &Error::new(value).with_code("rejected").with_data(json!([value]))),
+            false => resolve(of, name, value),
+        }
+        .map(|()| "settled".to_owned())?,
         Op::Raise(text) => text.clone(),
     };
     Ok(json!(text))
