@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_load_is_expected_to_leave_all_of_its_runs() {
-        let expected = Stands { succeeded: 7, others: 0, outputs: 7, records: 70, rows: 0, children: 0 };
+        let expected = Stands { succeeded: 7, others: 0, outputs: 7, records: 70, rows: 0 };
         assert_eq!(Stands::of(W10, 7), expected);
         assert_eq!(Stands::of(WT, 7).rows, 7);
         assert_eq!(Stands::of(W1, 9) - Stands::of(W1, 2), Stands::of(W1, 7));

@@ -44,7 +44,6 @@ impl<T> Handle<T> {
     }
 
     /// The values of the stream `key` of the run; see [`read_stream`](crate::read_stream).
-    #[must_use]
     pub fn stream<V: DeserializeOwned>(&self, key: &str) -> crate::StreamValues<V> {
         crate::read_stream(&self.id, key)
     }

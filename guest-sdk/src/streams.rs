@@ -49,7 +49,6 @@ impl Stream<'_> {
 }
 
 /// The values of the stream `key` of the run with this id, from its first one. See [`read_stream_from`].
-#[must_use]
 pub fn read_stream<T: DeserializeOwned>(id: &str, key: &str) -> StreamValues<T> {
     read_stream_from(id, key, 0)
 }
@@ -60,7 +59,6 @@ pub fn read_stream<T: DeserializeOwned>(id: &str, key: &str) -> StreamValues<T> 
 /// It comes to its end when the stream is closed or its run has ended, and after an error. In a workflow each value is recorded,
 /// and so is the end: a replay reads the same, whatever the stream has by then. A workflow that waits long for a value costs no
 /// memory. A run that reads a stream of its own waits for ever behind what it has written.
-#[must_use]
 pub fn read_stream_from<T: DeserializeOwned>(id: &str, key: &str, offset: u32) -> StreamValues<T> {
     StreamValues { id: id.into(), key: key.into(), next: Some(offset), value: PhantomData }
 }

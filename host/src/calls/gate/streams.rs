@@ -33,7 +33,7 @@ impl Gate {
     /// When the instance is given up.
     pub async fn write_stream(&mut self, key: &str, value: String) -> Answer<()> {
         let contents = match self.open_stream(key).and_then(|_| parse_value(&value)) {
-            Ok(contents) if contents.to_string() == CLOSED => return Ok(Err(reserved())),
+            Ok(contents) if contents.as_str() == Some(CLOSED.trim_matches('"')) => return Ok(Err(reserved())),
             Ok(contents) => contents,
             Err(failure) => return Ok(Err(failure)),
         };
