@@ -204,6 +204,8 @@ async fn handlers_ask_about_runs_and_change_them() {
     let terms = json!({ "id": "mine", "timeout": 5 * HOUR, "attributes": { "tenant": "acme" } });
     let reply = post(&host, "/start", &terms).await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "mine"), "{reply:?}");
+    // Its sleep is recorded.
+    family.database.wait_for_steps("mine", 1).await;
     let told = get(&host, "/runs/mine").await;
     assert_eq!((&told["status"], &told["deadline"]), (&json!("Pending"), &json!(5 * HOUR)), "{told}");
     assert_eq!((&told["parent"], &told["attributes"]), (&Value::Null, &json!({ "tenant": "acme" })), "{told}");
