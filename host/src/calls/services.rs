@@ -12,10 +12,10 @@ use super::log::GuestLog;
 use super::unsettled::Behind;
 use super::withheld::Withheld;
 use crate::clock::Clock;
-use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome, StreamPage};
+use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
 use crate::workflow::{
     AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, Offset, OperationDigest, PromiseName,
-    RecordedResult, Signal, StepNumber, Terms, TraceContext, WorkflowId,
+    RecordedResult, Signal, StepNumber, StreamPage, Terms, TraceContext, WorkflowId,
 };
 
 /// The component that an instance is made of, as far as calls need to know (lifetime: the component).

@@ -6,8 +6,7 @@ use super::bindings::imports::{streams, types};
 use super::gate::{event_of, no_such_workflow, optional};
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::Services;
-use crate::database::Then;
-use crate::workflow::{CLOSED, Code, Failure, Key, Offset, RecordedResult, Signal, WorkflowId};
+use crate::workflow::{CLOSED, Code, Failure, Key, Offset, RecordedResult, Signal, Then, WorkflowId};
 
 impl streams::Host for Guest {
     async fn write(&mut self, key: String, value: String) -> wasmtime::Result<Result<(), types::Failure>> {
@@ -45,9 +44,12 @@ impl HandlerCalls {
     /// Waits for a value of a stream. A handler has little time itself, which ends any longer wait.
     async fn read_stream(&mut self, id: &str, key: &str, offset: u32) -> Result<Option<String>, Failure> {
         let place = stream_of(id, key, offset)?;
+        if let Some(value) = ReadAhead::take(&mut self.ahead, &place) {
+            return value_or_end(value);
+        }
         let mut listening = None;
         loop {
-            if let Some(result) = ReadAhead::read(&mut self.ahead, &*self.services, &place).await {
+            if let Some(result) = ReadAhead::look(&mut self.ahead, &*self.services, &place).await {
                 return value_or_end(result);
             }
             match &listening {
@@ -92,20 +94,21 @@ pub(super) struct ReadAhead {
 }
 
 impl ReadAhead {
+    /// What was read of this place.
+    pub(super) fn take(ahead: &mut Option<Self>, place: &StreamPlace) -> Option<RecordedResult> {
+        let known = ahead.as_mut().filter(|known| known.next == *place)?;
+        let value = known.values.pop_front()?;
+        known.next.offset = place.offset.plus(1);
+        Some(value)
+    }
+
     /// What stands at a place: a value, [`CLOSED`] behind the last one, or a failure if it cannot be read or there is no such
     /// run. `None`: nothing yet.
-    pub(super) async fn read(
+    pub(super) async fn look(
         ahead: &mut Option<Self>,
         services: &dyn Services,
         place: &StreamPlace,
     ) -> Option<RecordedResult> {
-        if let Some(known) = ahead
-            && known.next == *place
-            && let Some(value) = known.values.pop_front()
-        {
-            known.next.offset = place.offset.plus(1);
-            return Some(value);
-        }
         let StreamPlace { run, key, offset } = place;
         let Some(page) = services.stream(run, key, *offset).await else {
             return Some(RecordedResult::Failed(no_such_workflow(run.as_str())));

@@ -98,7 +98,6 @@ pub use resume::Resume;
 pub use retention::{Boundary, EndOrder, RemovedPage, Remover};
 pub use start::{Existing, NewRun, WORKFLOW_EXISTS};
 pub use status::RunStatus;
-pub use stream::{StreamPage, Then};
 pub use survey::{RunDetails, SHOWN, StepDetails, Survey};
 pub use take_over::TakenRun;
 #[cfg(test)]

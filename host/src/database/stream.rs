@@ -5,7 +5,7 @@
 
 use super::error::DatabaseError;
 use super::history::result;
-use crate::workflow::{CLOSED, Key, Offset, RecordedResult, Status, WorkflowId};
+use crate::workflow::{CLOSED, Key, Offset, Status, StreamPage, Then, WorkflowId};
 
 /// Values in one page: as many as SDKs of DBOS read at once.
 const PAGE: usize = 100;
@@ -29,26 +29,6 @@ SELECT r.status, v.\"offset\", v.value, v.serialization
   ) v ON true
  WHERE r.workflow_uuid = $1
  ORDER BY v.\"offset\"";
-
-/// Values of a stream, one behind the other.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StreamPage {
-    /// The values, or that this host cannot read one.
-    pub values: Vec<RecordedResult>,
-    /// What comes behind them.
-    pub then: Then,
-}
-
-/// What comes behind the values of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// It is not known: the page is full.
-    More,
-    /// Nothing yet.
-    NotYet,
-    /// Nothing: the stream is closed, or its run has ended.
-    End,
-}
 
 impl super::Database {
     /// What a stream has from an offset on, as much as a page can have. `None`: there is no such run.
@@ -90,6 +70,7 @@ impl super::Database {
 mod tests {
     use super::*;
     use crate::database::test_server::TestServer;
+    use crate::workflow::RecordedResult;
 
     async fn read(database: &crate::database::Database, run: &str, from: usize) -> Option<(Vec<String>, Then)> {
         let (run, key) = (WorkflowId::stored(run), Key::stored("s"));

@@ -9,10 +9,10 @@ use super::difference::difference;
 use super::start::{NewOrFound, StartError, Started};
 use crate::calls::{Interrupt, Listening, Program, Services, StartRequest, StartedRun, StepCall, StepEnd, WaitFor};
 use crate::clock::Clock;
-use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome, StreamPage};
+use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
 use crate::workflow::{
-    AppName, Arguments, Code, Failure, Key, Offset, PromiseName, RecordedResult, Signal, StepKind, TraceContext,
-    WorkflowId,
+    AppName, Arguments, Code, Failure, Key, Offset, PromiseName, RecordedResult, Signal, StepKind, StreamPage,
+    TraceContext, WorkflowId,
 };
 
 impl Services for Executor {

@@ -1,8 +1,8 @@
 //! Reading the streams of runs, and waiting for more of them.
 
 use super::Executor;
-use crate::database::{StreamPage, Then, until_answered};
-use crate::workflow::{Key, Offset, Signal, WorkflowId};
+use crate::database::until_answered;
+use crate::workflow::{Key, Offset, Signal, StreamPage, Then, WorkflowId};
 
 impl Executor {
     /// What a stream has from an offset on, as far as it fits into a page; without the database it waits until that is back.

@@ -20,10 +20,9 @@ use serde_json::json;
 use super::limits::Place;
 use super::problem::Problem;
 use super::result::{READ_TIMEOUT, json_answer, no_such_workflow, unavailable};
-use crate::database::{StreamPage, Then};
 use crate::executor::Executor;
 use crate::failpoint;
-use crate::workflow::{Code, Failure, Key, Offset, RecordedResult, WorkflowId, excerpt};
+use crate::workflow::{Code, Failure, Key, Offset, RecordedResult, StreamPage, Then, WorkflowId, excerpt};
 
 /// How often a reader hears something when nothing comes: most proxies cut off what is silent for a minute, some for less. It
 /// is also how a reader that is gone is noticed.

@@ -48,7 +48,7 @@ pub use schema::{Misfit, Schema};
 pub use signal::{Key, Signal, Topic};
 pub use signature::Signer;
 pub use status::Status;
-pub use stream::{CLOSED, Offset};
+pub use stream::{CLOSED, Offset, StreamPage, Then};
 pub use taken::LastTaken;
 pub use terms::{Attributes, Terms, Timeout};
 pub use time::{EpochMs, WorkflowTime};

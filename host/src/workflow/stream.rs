@@ -1,6 +1,8 @@
-//! The words of streams: where a value stands, and how a stream ends.
+//! The words of streams: where a value stands, what is read at once, and how a stream ends.
 
 use std::fmt;
+
+use super::history::RecordedResult;
 
 /// What stands behind the last value of a stream that is closed, as SDKs of DBOS write and read it. No value may be this.
 pub const CLOSED: &str = r#""__DBOS_STREAM_CLOSED__""#;
@@ -42,6 +44,26 @@ impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
+}
+
+/// Values of a stream, one behind the other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamPage {
+    /// The values, or that this host cannot read one.
+    pub values: Vec<RecordedResult>,
+    /// What comes behind them.
+    pub then: Then,
+}
+
+/// What comes behind the values of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It is not known: the page is full.
+    More,
+    /// Nothing yet.
+    NotYet,
+    /// Nothing: the stream is closed, or its run has ended.
+    End,
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use serde_json::json;
 use super::events::key_of;
 use super::{Answer, Gate};
 use crate::calls::arguments::parse_value;
-use crate::calls::interrupt::WaitFor;
-use crate::calls::streams::{ReadAhead, stream_of, value_or_end};
+use crate::calls::interrupt::{Interrupt, WaitFor};
+use crate::calls::streams::{ReadAhead, StreamPlace, stream_of, value_or_end};
 use crate::database::Effect;
 use crate::failpoint;
-use crate::workflow::{CLOSED, Code, Failure, Key, Operation, OperationDigest, OperationKind};
+use crate::workflow::{CLOSED, Code, Failure, Key, Operation, OperationDigest, OperationKind, RecordedResult};
 
 /// What a gate knows of streams (lifetime: one instance).
 #[derive(Debug, Default)]
@@ -84,23 +84,10 @@ impl Gate {
             return Ok(value_or_end(record.result));
         }
         self.before_step().await?;
-        // Whoever looks must find what this run has written before, and what others have done because of it.
-        self.settle_beside().await?;
         let started_at = self.services.clock().now();
-        let signals = place.signals();
-        let mut listening = None;
-        let result = loop {
-            let services = self.services.clone();
-            if let Some(result) = ReadAhead::read(&mut self.streams.ahead, &*services, &place).await {
-                break result;
-            }
-            match &listening {
-                // What comes from here on is heard, and what has come until then is seen by another look.
-                None => listening = Some(services.listen(&signals)),
-                Some(listening) => {
-                    self.wait(WaitFor { until: None, signals: signals.clone().into() }, listening).await?;
-                }
-            }
+        let result = match ReadAhead::take(&mut self.streams.ahead, &place) {
+            Some(value) => value,
+            None => self.await_value(&place).await?,
         };
         let mut record = self.new_record(number, (&operation.name, OperationDigest::of(&operation)), result.clone());
         record.started_at = started_at;
@@ -109,6 +96,26 @@ impl Gate {
         self.time.deliver(completed_at);
         failpoint::hit("gate.before_answer").await;
         Ok(value_or_end(result))
+    }
+
+    /// Waits for what stands at a place of a stream.
+    async fn await_value(&mut self, place: &StreamPlace) -> Result<RecordedResult, Interrupt> {
+        // Whoever looks must find what this run has written before, and what others have done because of it.
+        self.settle_beside().await?;
+        let (services, signals) = (self.services.clone(), place.signals());
+        let mut listening = None;
+        loop {
+            if let Some(result) = ReadAhead::look(&mut self.streams.ahead, &*services, place).await {
+                return Ok(result);
+            }
+            match &listening {
+                // What comes from here on is heard, and what has come until then is seen by another look.
+                None => listening = Some(services.listen(&signals)),
+                Some(listening) => {
+                    self.wait(WaitFor { until: None, signals: signals.clone().into() }, listening).await?;
+                }
+            }
+        }
     }
 }
 
