@@ -5,8 +5,9 @@
 //! on until its deadline, and only then is that recorded.
 //!
 //! A statement that has waited for the lock still sees messages as they were before. What it has missed, somebody raises a
-//! signal for; and what it would take a second time, because the answer of the first was lost, is taken already when it looks
-//! at the row again.
+//! signal for. And if the one that it has waited for was this very look, whose answer was lost, it does not see that record
+//! either, and finds another message or one after a timeout. So the record is written first, which its key prevents, and a
+//! message is taken only by a record that has it.
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
@@ -40,8 +41,15 @@ pub enum Received {
     Nothing,
     /// None so far. The deadline is recorded.
     NotYet,
+    /// There is one, which was too much for the commit. The deadline is recorded.
+    LookAgain,
 }
 
+/// Bytes of messages in one commit: a thousand runs may have slept until the same second, each with 16 MiB in its mailbox, and
+/// the server needs most of a second for each of these. One message may have more. What is left is looked for again.
+const MOST_BYTES: i64 = 4 * 1024 * 1024;
+
+// `octet_length` is known without reading the text. The message is locked so that what the record gets is what is taken.
 const RECEIVE: &str = "
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::int4[], $4::text[], $5::bytea[], $6::text[], $7::int8[], $8::int8[],
@@ -58,25 +66,28 @@ WITH new AS (
     SELECT n.* FROM new n JOIN fence f ON f.workflow_uuid = n.run AND f.owner_xid = n.token
      WHERE NOT EXISTS (SELECT FROM dbos.operation_outputs o WHERE o.workflow_uuid = n.run AND o.function_id = n.step OFFSET 0)
 ), oldest AS MATERIALIZED (
-    SELECT u.at, u.step, m.message_uuid FROM unanswered u CROSS JOIN LATERAL (
-        SELECT n.message_uuid FROM dbos.notifications n
+    SELECT u.at, u.run, u.step, m.*, sum(octet_length(m.message)) OVER (ORDER BY u.at) AS bytes
+      FROM unanswered u CROSS JOIN LATERAL (
+        SELECT n.message_uuid, n.message, n.serialization FROM dbos.notifications n
          WHERE n.destination_uuid = u.run AND n.topic = u.topic AND NOT n.consumed
-         ORDER BY n.created_at_epoch_ms, n.message_uuid LIMIT 1) m
-), taken AS (
-    UPDATE dbos.notifications n SET consumed = true, consumed_by_function_id = o.step
-      FROM oldest o WHERE n.message_uuid = o.message_uuid AND NOT n.consumed
-      RETURNING o.at, n.message, n.serialization
+         ORDER BY n.created_at_epoch_ms, n.message_uuid LIMIT 1 FOR NO KEY UPDATE) m
+), found AS MATERIALIZED (
+    SELECT * FROM oldest o WHERE o.bytes <= $14 OR o.bytes = octet_length(o.message)
 ), answer AS (
     INSERT INTO dbos.operation_outputs
         (workflow_uuid, function_id, function_name, output, serialization, started_at_epoch_ms, completed_at_epoch_ms,
          application_name)
-      SELECT u.run, u.step, u.name, t.message, t.serialization, u.started_at, u.now, u.app
-        FROM unanswered u JOIN taken t ON t.at = u.at
+      SELECT u.run, u.step, u.name, f.message, f.serialization, u.started_at, u.now, u.app
+        FROM unanswered u JOIN found f ON f.at = u.at
       UNION ALL
       SELECT u.run, u.step, u.name, NULL, NULL, u.started_at, u.deadline, u.app
         FROM unanswered u WHERE u.deadline <= u.now AND u.at NOT IN (SELECT at FROM oldest)
       ON CONFLICT DO NOTHING
       RETURNING workflow_uuid
+), taken AS (
+    UPDATE dbos.notifications n SET consumed = true, consumed_by_function_id = f.step
+      FROM found f JOIN answer a ON a.workflow_uuid = f.run WHERE n.message_uuid = f.message_uuid
+      RETURNING f.at, f.message, f.serialization
 ), digest AS (
     INSERT INTO dbos_host.operation_digest (workflow_uuid, function_id, digest)
       SELECT u.run, u.step, u.digest FROM unanswered u JOIN answer a ON a.workflow_uuid = u.run
@@ -92,6 +103,7 @@ SELECT n.at, EXISTS (SELECT FROM fence f WHERE f.workflow_uuid = n.run AND f.own
        EXISTS (SELECT FROM answer a WHERE a.workflow_uuid = n.run),
        EXISTS (SELECT FROM unanswered u WHERE u.at = n.at AND u.deadline > u.now)
            AND NOT EXISTS (SELECT FROM oldest o WHERE o.at = n.at),
+       EXISTS (SELECT FROM oldest o WHERE o.at = n.at) AND NOT EXISTS (SELECT FROM found f WHERE f.at = n.at),
        t.message, t.serialization
   FROM new n LEFT JOIN taken t ON t.at = n.at";
 
@@ -108,7 +120,7 @@ pub(super) async fn write(
 ) -> Result<Vec<Landed>, Error> {
     let mut landed = vec![Landed::Exists; new.len()];
     let Some(statement) = statement.filter(|_| !new.is_empty()) else { return Ok(landed) };
-    let parameters: [&(dyn ToSql + Sync); 13] = [
+    let parameters: [&(dyn ToSql + Sync); 14] = [
         &column(new, |new| new.record.claim.run().as_str()),
         &column(new, |new| new.record.claim.token()),
         &column(new, |new| new.record.step.get()),
@@ -122,15 +134,18 @@ pub(super) async fn write(
         &column(new, |new| new.deadline.to_seconds_json()),
         &column(new, |new| new.is_first),
         &SLEEP,
+        &MOST_BYTES,
     ];
     for row in client.query(statement, &parameters).await? {
-        let (is_owner, is_answered, is_early): (bool, bool, bool) = (row.get(1), row.get(2), row.get(3));
-        let message: Option<String> = row.get(4);
+        let (is_owner, is_answered, is_early, is_left): (bool, bool, bool, bool) =
+            (row.get(1), row.get(2), row.get(3), row.get(4));
+        let message: Option<String> = row.get(5);
         landed[place(&row, 0)] = match (is_owner, is_answered, message) {
             (false, ..) => Landed::NotOwner,
-            (true, true, Some(message)) => Landed::Received(Received::Message(result(Some(message), None, row.get(5)))),
+            (true, true, Some(message)) => Landed::Received(Received::Message(result(Some(message), None, row.get(6)))),
             (true, true, None) => Landed::Received(Received::Nothing),
             (true, false, _) if is_early => Landed::Received(Received::NotYet),
+            (true, false, _) if is_left => Landed::Received(Received::LookAgain),
             // It was answered before, and the answer to that commit was lost.
             (true, false, _) => Landed::Exists,
         };

@@ -87,6 +87,7 @@ impl Gate {
             match self.exchange(Entry::Receive(Box::new(look))).await? {
                 Landed::Received(Received::Message(result)) => break (result, now),
                 Landed::Received(Received::Nothing) => break (RecordedResult::Nothing, deadline),
+                Landed::Received(Received::LookAgain) => waiting.is_recorded = true,
                 Landed::Received(Received::NotYet) => {
                     waiting.is_recorded = true;
                     self.wait_for(&mut waiting, &signal, &listening).await?;

@@ -42,7 +42,8 @@ use crate::workflow::{Failure, Key, Signal, WorkflowId};
 /// fill the host's memory.
 const QUEUE: usize = 4096;
 
-/// How long an entry waits behind somebody else's lock before it is tried again, at first and at most.
+/// How long an entry waits behind somebody else's lock, or after it took the server too long, before it is tried again, at
+/// first and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -242,11 +243,11 @@ struct Pending {
     /// The entry that must have been written before it, or be written with it.
     behind: Option<Ticket>,
     promise: Promise,
-    /// Somebody else's lock was in the way of it, or of an earlier entry of its run.
+    /// Somebody else's lock was in the way of it, or of an earlier entry of its run, or it took the server too long.
     blocked: Option<Blocked>,
 }
 
-/// An entry that waits for somebody else's lock.
+/// An entry that waits for somebody else's lock, or for the server to have less to do.
 #[derive(Debug, Clone, Copy)]
 struct Blocked {
     /// When it is tried again.

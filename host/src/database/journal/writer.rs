@@ -84,8 +84,8 @@ impl Writer {
         }
     }
 
-    /// Writes until the fate of each entry is known, and tells it. Returns those for which that takes longer, because
-    /// somebody else has locked a row that they need.
+    /// Writes until the fate of each entry is known, and tells it. Returns those for which that takes longer: somebody else
+    /// has locked a row that they need, or the server does not get through with them.
     async fn write(&mut self, together: Vec<Pending>, keys: Keys) -> Vec<Pending> {
         // What they were made from was not written, in an earlier commit: nor are they, nor what was made from them. So each
         // is told before the next one is looked at.
@@ -108,12 +108,9 @@ impl Writer {
                 }
                 return Vec::new();
             }
-            Err(Trouble::Locked) if together.len() == 1 => {
+            Err(Trouble::Waits(why)) if together.len() == 1 => {
                 for pending in &together {
-                    tracing::warn!(
-                        "somebody else has locked `{}` in the database; its records wait",
-                        pending.entry.run()
-                    );
+                    tracing::warn!("the records of `{}` wait: {why}", pending.entry.run());
                 }
                 return together;
             }
@@ -128,8 +125,8 @@ impl Writer {
                 lost_an_answer = lost_answer;
                 batch::apart(together)
             }
-            // One of them is what the server cannot take, or waits for a lock. Each for itself.
-            Err(Trouble::Entry(_) | Trouble::Locked) => together.into_iter().map(|pending| vec![pending]).collect(),
+            // One of them is what the server cannot take, or not now. Each for itself.
+            Err(Trouble::Entry(_) | Trouble::Waits(_)) => together.into_iter().map(|pending| vec![pending]).collect(),
         };
         // What was made from an entry that turns out to be refused finds that out at the beginning of its turn, and what
         // comes behind one that waits does too.
@@ -264,8 +261,8 @@ enum Trouble {
     MaybeThere { lost_answer: bool },
     /// One of them is what the server cannot take.
     Entry(DatabaseError),
-    /// Somebody else has locked a row that one of them needs.
-    Locked,
+    /// One of them cannot be written now, and may hold up the others: for this reason.
+    Waits(&'static str),
 }
 
 impl Trouble {
@@ -277,7 +274,9 @@ impl Trouble {
         if is_an_entrys_fault(&error) {
             Ok(Self::Entry(error.into()))
         } else if error.code().is_some_and(|code| IN_THE_WAY.contains(code)) {
-            Ok(Self::Locked)
+            Ok(Self::Waits("somebody else has locked the row in the database"))
+        } else if error.code() == Some(&SqlState::QUERY_CANCELED) {
+            Ok(Self::Waits("the database took too long for them, or an operator has cancelled the statement"))
         } else {
             Err(error.into())
         }

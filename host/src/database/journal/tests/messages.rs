@@ -160,22 +160,68 @@ async fn messages_of_one_batch_cost_one_notification() {
     assert_eq!(payloads, ["run-0::t", "run-1::t", "no more"]);
 }
 
-/// The first answer to a look was lost, and it lands while the second one waits for the row.
-#[tokio::test]
-async fn a_look_that_is_sent_again_takes_no_second_message() {
+/// What a look writes whose answer is lost, up to its COMMIT.
+const FIRST_LOOK: &str = "BEGIN; SELECT FROM dbos.workflow_status FOR NO KEY UPDATE;
+    UPDATE dbos.notifications SET consumed = true, consumed_by_function_id = 1;
+    INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output)
+        VALUES ('run-0', 1, 'DBOS.recv', (SELECT max(message) FROM dbos.notifications)), ('run-0', 2, 'DBOS.sleep', '0.100')";
+
+/// The answer to a look at this time was lost, and it lands while the second one waits for the row. Meanwhile somebody
+/// sends another message with this time. It must not be taken.
+async fn a_look_that_is_sent_again_takes_nothing(found: &[&str], sent_meanwhile_at: i64) {
     let place = Place::new().await;
     let journal = place.journal();
     let runs = place.started(&journal, &ids(1)).await;
-    all(&journal, vec![sent(None, "run-0", "1", None), sent(None, "run-0", "2", None)]).await;
+    all(&journal, found.iter().map(|message| sent(None, "run-0", message, None)).collect()).await;
     let first = place.database.own_client().await.unwrap();
-    let taken = "BEGIN; SELECT 1 FROM dbos.workflow_status FOR UPDATE;
-        UPDATE dbos.notifications SET consumed = true, consumed_by_function_id = 1 WHERE message = '1';
-        INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output)
-            VALUES ('run-0', 1, 'DBOS.recv', '1'), ('run-0', 2, 'DBOS.sleep', '0.100')";
-    first.batch_execute(taken).await.unwrap();
-    let second = journal.append(look(&runs[0], 1, 5, true)).await.unwrap();
+    first.batch_execute(FIRST_LOOK).await.unwrap();
+    let another = "INSERT INTO dbos.notifications (destination_uuid, topic, message, created_at_epoch_ms)
+                   VALUES ('run-0', 't', '\"another\"', $1)";
+    place.database.client().await.unwrap().execute(another, &[&sent_meanwhile_at]).await.unwrap();
+    let second = journal.append(look(&runs[0], 1, 100, true)).await.unwrap();
     place.until_a_lock_is_waited_for().await;
     first.batch_execute("COMMIT").await.unwrap();
     assert_eq!(second.durable().await, Ok(Landed::Exists));
-    assert_eq!(place.count("SELECT count(*) FROM dbos.notifications WHERE consumed").await, 1);
+    let left = "SELECT count(*) FROM dbos.notifications WHERE NOT consumed AND message = '\"another\"'";
+    assert_eq!(place.count(left).await, 1, "no record has it");
+    assert_eq!(all(&journal, vec![look(&runs[0], 3, 5, true)]).await, [read("\"another\"")]);
+}
+
+#[tokio::test]
+async fn a_look_that_is_sent_again_takes_no_second_message() {
+    a_look_that_is_sent_again_takes_nothing(&["1"], i64::MAX).await;
+}
+
+#[tokio::test]
+async fn a_look_that_is_sent_again_takes_no_message_that_has_become_the_oldest() {
+    a_look_that_is_sent_again_takes_nothing(&["1"], 1).await;
+}
+
+#[tokio::test]
+async fn a_message_that_came_after_a_recorded_timeout_is_left_for_the_next_look() {
+    a_look_that_is_sent_again_takes_nothing(&[], 1).await;
+}
+
+/// Large messages are as many commits as they need: all at once would take longer than a statement may.
+#[tokio::test]
+async fn looks_that_find_large_messages_take_few_of_them_in_a_commit() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(8)).await;
+    let large = format!("\"{}\"", "x".repeat(3 << 20));
+    let messages = ids(8).iter().map(|run| sent(None, run, &large, None)).collect();
+    assert!(all(&journal, messages).await.iter().all(|landed| *landed == Landed::Written));
+    let mut looks: Vec<&NewRun> = runs.iter().collect();
+    let mut rounds = Vec::new();
+    while !looks.is_empty() {
+        let landed = all(&journal, looks.iter().map(|run| look(run, 1, 5, rounds.is_empty())).collect()).await;
+        let is_left = |landed: &Landed| *landed == Landed::Received(Received::LookAgain);
+        let left: Vec<&NewRun> =
+            looks.iter().zip(&landed).filter(|(_, landed)| is_left(landed)).map(|(run, _)| *run).collect();
+        assert!(landed.iter().all(|landed| is_left(landed) || *landed == read(&large)));
+        rounds.push(looks.len() - left.len());
+        looks = left;
+    }
+    assert_eq!(rounds, [1; 8]);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs WHERE function_id = 2").await, 8);
 }

@@ -207,6 +207,32 @@ async fn an_entry_that_cannot_be_stored_costs_only_itself() {
     assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs").await, 20);
 }
 
+/// As if it made the server read more than it can in the time that a statement has.
+#[tokio::test]
+async fn an_entry_that_takes_the_server_too_long_holds_up_its_own_run_only() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(20)).await;
+    place
+        .execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.workflow_uuid = 'run-7' THEN
+                     RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = '57014';
+                 END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER slow BEFORE INSERT ON dbos.operation_outputs FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .await;
+    let stuck = journal.append(recorded(&runs[7], "1")).await.unwrap();
+    let others = runs.iter().filter(|run| run.claim().run().as_str() != "run-7");
+    let landed = all(&journal, others.flat_map(|run| [recorded(run, "1"), finished(run)]).collect());
+    let landed = tokio::time::timeout(Duration::from_secs(30), landed).await.expect("they wait for nobody");
+    assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
+    place.execute("DROP TRIGGER slow ON dbos.operation_outputs").await;
+    assert_eq!(stuck.durable().await, Ok(Landed::Written));
+}
+
 #[tokio::test]
 async fn a_run_that_somebody_has_locked_does_not_keep_the_lease_from_being_renewed() {
     let mut place = Place::new().await;
