@@ -1,7 +1,7 @@
 //! One attempt: an instance from its making to its end.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -14,7 +14,6 @@ use crate::calls::{
 };
 use crate::database::{Backoff, Claim, FinalOutcome, Loaded, NewRun};
 use crate::failpoint;
-use crate::recovery::LOOK_EVERY;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
     AppName, Arguments, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind, Record,
@@ -110,6 +109,9 @@ impl AttemptEnd {
     }
 }
 
+/// How long a run whose deadline is over waits for whoever cancels such runs, before it is looked at again.
+const EXPIRY: Duration = Duration::from_secs(1);
+
 impl Executor {
     /// Runs an instance of the workflow to its end.
     pub(super) async fn attempt(&self, claim: &Claim, prepared: Prepared) -> AttemptEnd {
@@ -119,7 +121,7 @@ impl Executor {
         let now = self.clock.now();
         if prepared.deadline.is_some_and(|deadline| deadline <= now) {
             // It is not to go on. Whoever looks for such runs cancels it; after a time without a host that may be behind this.
-            return AttemptEnd::Waits(WaitFor::until(after(now, LOOK_EVERY)));
+            return AttemptEnd::Waits(WaitFor::until(after(now, EXPIRY)));
         }
         let (Some(name), Some(version)) = (&prepared.app, &prepared.version) else {
             return AttemptEnd::Failed("its row names no app or no component".into());
