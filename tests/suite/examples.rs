@@ -1,6 +1,6 @@
 //! The examples do what their pages say, with a kill in the middle.
 
-use dbos_host_tests::{Answer, Database, Gate, HostBuilder, Outside, TestPostgres};
+use dbos_host_tests::{Answer, Database, Gate, Host, HostBuilder, Outside, Reply, Request, TestPostgres};
 use serde_json::{Value, json};
 
 /// An example as its folder has it, with a database and an outside of its own.
@@ -46,4 +46,68 @@ async fn a_thousand_prices_come_without_the_one_that_is_late() {
     let price: Value = serde_json::from_str(database.steps("prices").await[6].output.as_ref().unwrap()).unwrap();
     assert_eq!(price, json!(21), "the seventh step is the seventh item");
     late.open();
+}
+
+async fn post(host: &Host, path: &str, body: &Value) -> Reply {
+    Request::post(host.url(path), body).send().await.expect("the host answers")
+}
+
+/// What a page's form sends.
+async fn form(host: &Host, path: &str, fields: &str) -> Reply {
+    let request = Request::new("POST", host.url(path)).header("content-type", "application/x-www-form-urlencoded");
+    request.body(fields).send().await.expect("the host answers")
+}
+
+#[tokio::test]
+async fn an_expense_is_paid_once_when_somebody_follows_the_link() {
+    let outside = Outside::start().await;
+    let config = include_str!("../../examples/approval/dbos-config.yaml");
+    let (database, builder) = example("approval", config, "MAIL_URL", &outside).await;
+    let builder = builder.environment("PUBLIC_URL", "https://host.example").migrations("examples/approval/migrations");
+    builder.migrate().await;
+    let mut host = builder.start().await;
+    let run = form(&host, "/expenses", "who=Mike&amount=120").await.body;
+    outside.wait_for(1).await;
+    let mail = outside.received()[0].json()["text"].as_str().expect("a text").to_owned();
+    let (text, link) = mail.split_once("https://host.example").expect("a link");
+    assert_eq!(text, "Mike wants 120 €. Say yes or no: ");
+    host.kill9().await;
+
+    let host = builder.start().await;
+    let decision = json!({ "approved": true, "by": "Anna" });
+    assert_eq!(post(&host, link, &decision).await.status, 200);
+    assert_eq!(database.output(&run).await, json!("Anna has approved the 120 € of Mike, and they are paid"));
+    // Whoever clicks twice settles nothing twice.
+    assert_eq!(post(&host, link, &decision).await.status, 200);
+    let payments = "SELECT count(*) FROM payments WHERE who = 'Mike' AND amount = 120 AND approved_by = 'Anna'";
+    assert_eq!(database.count(payments, &[]).await, 1);
+}
+
+#[tokio::test]
+async fn a_chat_goes_on_over_a_kill_and_says_each_word_once() {
+    let outside = Outside::answering(|request, _| {
+        let words = request.json()["words"].as_str().unwrap_or_default().to_uppercase();
+        Answer::Reply(200, format!("you said {words}"))
+    })
+    .await;
+    let config = include_str!("../../examples/chat/dbos-config.yaml");
+    let (database, builder) = example("chat", config, "MODEL_URL", &outside).await;
+    let mut host = builder.start().await;
+    assert!(Request::get(host.url("/")).send().await.unwrap().body.contains("EventSource"), "there is a page");
+    let run = post(&host, "/chats", &json!({})).await.body;
+    let messages = format!("/workflows/{run}/messages?topic=words");
+    assert_eq!(post(&host, &messages, &json!("hello")).await.status, 202);
+    let words = "SELECT count(*) FROM dbos.streams";
+    dbos_host_tests::until("an answer has begun", async || database.count(words, &[]).await > 0).await;
+    host.kill9().await;
+
+    let host = builder.start().await;
+    for words in ["how are you", "bye"] {
+        assert_eq!(post(&host, &messages, &json!(words)).await.status, 202);
+    }
+    assert_eq!(database.output(&run).await, json!(2), "messages that were answered");
+    let url = host.url(&format!("/workflows/{run}/streams/answers"));
+    let told = Request::get(url).header("accept", "application/json").send().await.unwrap().json();
+    let told: String = told["values"].as_array().expect("values").iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(told, "you said HELLO\nyou said HOW ARE YOU\n");
 }
