@@ -9,11 +9,12 @@ use tokio_postgres::{Client, Error, Transaction};
 /// One query for each kind of thing, with one line of text in each row.
 const CATALOG: &[(&str, &str)] = &[
     ("migration", "SELECT version::text FROM dbos.dbos_migrations"),
-    // Without storage parameters, which are for the one who operates the database.
+    // Without storage parameters, which are for the one who operates the database, and without the index that this host adds, by
+    // whose name everybody sees that it is no SDK's.
     (
         "relation",
         "SELECT format('%s kind %s persistence %s', relname, relkind, relpersistence)
-         FROM pg_class WHERE relnamespace = 'dbos'::regnamespace",
+         FROM pg_class WHERE relnamespace = 'dbos'::regnamespace AND NOT starts_with(relname, 'dbos_host_')",
     ),
     // Numbered anew, because a column that was dropped long ago leaves a gap in the catalog's own numbers.
     (
@@ -33,7 +34,7 @@ const CATALOG: &[(&str, &str)] = &[
         "index",
         "SELECT format('%s valid %s', indexdef, indisvalid)
          FROM pg_indexes JOIN pg_index ON indexrelid = format('%I.%I', schemaname, indexname)::regclass
-         WHERE schemaname = 'dbos'",
+         WHERE schemaname = 'dbos' AND NOT starts_with(indexname, 'dbos_host_')",
     ),
     (
         "trigger",

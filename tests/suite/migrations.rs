@@ -200,6 +200,7 @@ async fn tables_of_another_role_keep_their_settings_and_the_host_says_what_to_do
     assert_completed(&app.migrate().await);
     database.execute("DROP SCHEMA dbos_host CASCADE").await;
     database.execute("ALTER TABLE dbos.workflow_status RESET (fillfactor)").await;
+    database.execute("DROP INDEX dbos.dbos_host_unread").await;
     // A login that may use the tables of the SDK that made them, and owns none of them.
     let login = format!("{name}_tenant");
     database.execute(&format!("CREATE ROLE \"{login}\" LOGIN")).await;
@@ -215,5 +216,6 @@ async fn tables_of_another_role_keep_their_settings_and_the_host_says_what_to_do
     assert_completed(&output);
     assert!(said.contains("the tables of schema `dbos` belong to another role"), "{said}");
     assert!(said.contains("`ALTER TABLE dbos.workflow_status SET (fillfactor = 70)`"), "{said}");
+    assert!(said.contains("`CREATE INDEX dbos_host_unread ON dbos.notifications "), "{said}");
     assert_eq!(settings(database).await, [""; 0]);
 }

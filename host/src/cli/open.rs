@@ -75,7 +75,8 @@ impl Opened {
         if report.is_foreign {
             tracing::warn!(
                 "the tables of schema `dbos` belong to another role, and keep their settings\n  hint: have their owner run \
-                 `ALTER TABLE dbos.workflow_status SET (fillfactor = 70)`"
+                 `ALTER TABLE dbos.workflow_status SET (fillfactor = 70)` and `CREATE INDEX dbos_host_unread ON \
+                 dbos.notifications (destination_uuid, topic, created_at_epoch_ms, message_uuid) WHERE NOT consumed`"
             );
         }
         Ok(())

@@ -3,20 +3,28 @@
 //! Problem: any program may do these things, without a word to this host, and ten thousand of its runs may wait. So one
 //! question is asked for all of them, by the keys of what they wait for. Nothing is read here but that there is something:
 //! whoever waits for it reads it, under its own rules.
+//!
+//! What one kind of thing takes to be found, or that a table is locked, must not keep those who wait for another from
+//! hearing. So each question is about one kind, about so many at most, and ended by the server after a while.
 
-use futures_util::future::try_join4;
+use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
+
 use tokio_postgres::types::ToSql;
 
 use super::error::DatabaseError;
 use super::ordinality::place;
 use crate::workflow::{Signal, WorkflowId};
 
-/// Signals in one look, so that none holds a connection for longer than some 40 ms.
+/// Signals in one question, so that none holds a connection for longer than some 40 ms.
 const PAGE: usize = 10_000;
 
 /// Every row is looked for by its key. A plan that was made while a table had three rows reads it from end to end, for each
 /// of those who wait, and is kept until the server has noticed that it has a million.
-const BY_KEY: &str = "SET LOCAL enable_seqscan = off";
+///
+/// A question takes some 40 ms. A hundred times as long is somebody's lock, or messages by the million in a table that has no
+/// index of those that nobody has taken (`dbos_host_unread`); the others are not to wait for that.
+const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL statement_timeout = '4s'";
 
 // `OFFSET 0` makes each of these a look by key for each of those who wait. Without it the planner may turn it into a join
 // that reads the whole table.
@@ -69,20 +77,22 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The signals in pages that are asked for one by one, each of one kind.
+#[must_use]
+pub fn pages(signals: Vec<Signal>) -> Vec<Vec<Signal>> {
+    let mut kinds: HashMap<Discriminant<Signal>, Vec<Signal>> = HashMap::new();
+    for signal in signals {
+        kinds.entry(discriminant(&signal)).or_default().push(signal);
+    }
+    kinds.values().flat_map(|kind| kind.chunks(PAGE).map(<[Signal]>::to_vec)).collect()
+}
+
 impl super::Database {
-    /// Those of the signals for which there is something.
+    /// Those of the signals of a page for which there is something.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn raised(&self, signals: &[Signal]) -> Result<Vec<Signal>, DatabaseError> {
-        let mut raised = Vec::new();
-        for page in signals.chunks(PAGE) {
-            raised.extend(self.raised_of(page).await?.into_iter().map(|place| page[place].clone()));
-        }
-        Ok(raised)
-    }
-
-    async fn raised_of(&self, page: &[Signal]) -> Result<Vec<usize>, DatabaseError> {
+    /// When the database does not answer, or took too long to find out.
+    pub async fn raised(&self, page: &[Signal]) -> Result<Vec<Signal>, DatabaseError> {
         let [mut ended, mut messages, mut events, mut streams] = [(); 4].map(|()| Asked::default());
         for (place, signal) in page.iter().enumerate() {
             match signal {
@@ -94,28 +104,24 @@ impl super::Database {
                 Signal::Appended(..) => {}
             }
         }
+        let asked: [(&str, &Asked<'_>, &[&(dyn ToSql + Sync)]); 4] = [
+            (ENDED, &ended, &[&ended.runs]),
+            (MESSAGES, &messages, &[&messages.runs, &messages.names]),
+            (EVENTS, &events, &[&events.runs, &events.names]),
+            (STREAMS, &streams, &[&streams.runs, &streams.names, &streams.offsets]),
+        ];
         let mut client = self.client().await?;
-        // For the setting, which ends with it.
+        // For the settings, which end with it.
         let transaction = client.transaction().await?;
         transaction.batch_execute(BY_KEY).await?;
-        let ask = async |statement: &str, asked: &Asked<'_>, parameters: &[&(dyn ToSql + Sync)]| {
-            if asked.places.is_empty() {
-                return Ok(Vec::new());
-            }
+        let mut raised = Vec::new();
+        for (statement, asked, parameters) in asked.into_iter().filter(|(_, asked, _)| !asked.places.is_empty()) {
             let statement = transaction.prepare_cached(statement).await?;
             let rows = transaction.query(&statement, parameters).await?;
-            Ok::<_, tokio_postgres::Error>(rows.iter().map(|row| asked.places[place(row, 0)]).collect())
-        };
-        let found = try_join4(
-            ask(ENDED, &ended, &[&ended.runs]),
-            ask(MESSAGES, &messages, &[&messages.runs, &messages.names]),
-            ask(EVENTS, &events, &[&events.runs, &events.names]),
-            ask(STREAMS, &streams, &[&streams.runs, &streams.names, &streams.offsets]),
-        )
-        .await?;
+            raised.extend(rows.iter().map(|row| page[asked.places[place(row, 0)]].clone()));
+        }
         transaction.commit().await?;
-        let (ended, messages, events, streams) = found;
-        Ok([ended, messages, events, streams].concat())
+        Ok(raised)
     }
 }
 
@@ -180,5 +186,34 @@ mod tests {
         let raised = database.raised(&mixed).await.unwrap();
         assert_eq!(raised.len(), there.len(), "{raised:?}");
         assert!(there.iter().all(|signal| raised.contains(signal)), "{raised:?}");
+    }
+
+    #[test]
+    fn a_page_is_of_one_kind_and_has_an_end() {
+        let message = |n: usize| Signal::Message(run(&n.to_string()), Topic::stored("t"));
+        let mut signals: Vec<Signal> = (0..=PAGE).map(message).collect();
+        signals.insert(7, Signal::Ended(run("a")));
+        let mut pages: Vec<Vec<Signal>> = pages(signals);
+        pages.sort_by_key(Vec::len);
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, PAGE]);
+        assert!(pages[..2].contains(&vec![Signal::Ended(run("a"))]) && pages[..2].contains(&vec![message(PAGE)]));
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_long_ago_is_not_looked_at() {
+        let database = TestServer::fresh_database().await;
+        database.migrate().await.unwrap();
+        let client = database.client().await.unwrap();
+        client.batch_execute(THERE).await.unwrap();
+        let past = "INSERT INTO dbos.notifications (destination_uuid, topic, message, consumed)
+                    SELECT 'goes-on', 'old', '1', true FROM generate_series(1, 10000); ANALYZE dbos.notifications";
+        for fill in ["SELECT 1", past] {
+            client.batch_execute(fill).await.unwrap();
+            client.batch_execute("SET enable_seqscan = off").await.unwrap();
+            let look = MESSAGES.replace("$1::text[], $2::text[]", "ARRAY['goes-on'], ARRAY['old']");
+            let plan = client.query(&format!("EXPLAIN {look}"), &[]).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+            assert!(plan.iter().any(|line| line.contains("dbos_host_unread")), "{plan:#?}");
+        }
     }
 }

@@ -6,7 +6,9 @@ use tokio_postgres::{Client, Error, Row, Statement};
 use super::claim::Claim;
 use super::error::DatabaseError;
 use super::ordinality::place;
-use crate::workflow::{Code, EpochMs, Failure, OperationDigest, Record, RecordedResult, StepNumber, WorkflowId};
+use crate::workflow::{
+    Code, EpochMs, Failure, OperationDigest, Record, RecordedResult, StepNumber, WorkflowId, check_json,
+};
 
 // Whatever the server believes about the tables, it looks the rows up by the runs' keys.
 const HISTORIES: &str = "
@@ -128,15 +130,40 @@ fn record(row: &Row) -> Record {
 
 /// A record in a serialization that only another SDK reads becomes an error that says so, at the call that gets it.
 pub(super) fn result(output: Option<String>, error: Option<String>, serialization: Option<&str>) -> RecordedResult {
-    let readable = matches!(serialization, None | Some("portable_json"));
+    // Older SDKs do not say what they write, and most of them pickle.
+    let readable = match serialization {
+        Some(serialization) => serialization == "portable_json",
+        None => output.as_deref().is_none_or(|output| check_json(output).is_ok()),
+    };
     match (output, error) {
         (_, Some(error)) => RecordedResult::Failed(Failure::from_stored(&error)),
         (Some(_), None) if !readable => RecordedResult::Failed(Failure::new(
             "Error",
             Code("unreadable_record"),
-            format!("the record is stored as `{}`, which this host cannot read", serialization.unwrap_or_default()),
+            match serialization {
+                Some(serialization) => {
+                    format!("the record is stored as `{serialization}`, which this host cannot read")
+                }
+                None => "the record is stored in a form that this host does not know".to_owned(),
+            },
         )),
         (Some(output), None) => RecordedResult::Output(output),
         (None, None) => RecordedResult::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_json_is_not_taken_for_it() {
+        let is_read = |output: &str, serialization| match result(Some(output.into()), None, serialization) {
+            RecordedResult::Output(read) => read == output,
+            RecordedResult::Failed(_) | RecordedResult::Nothing => false,
+        };
+        assert!(is_read("{\"a\":1}", Some("portable_json")) && is_read("{\"a\":1}", None));
+        assert!(!is_read("gASVBQAAAAAAAACMAXiULg==", None), "a pickle of an SDK that does not say so");
+        assert!(!is_read("1", Some("py_pickle")));
     }
 }

@@ -4,16 +4,13 @@
 //! a crash. Whether there is somebody to send it to is a condition of the statement and never an error of it, so that a
 //! guest's mistake costs nobody else their commit.
 //!
-//! Messages are taken in the order of their times, and by SDKs of DBOS by nothing else. A commit may have many of them, so
-//! each gets a millisecond of its own, behind all that this host has sent there before ([`Order`]).
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+//! Each message to a mailbox gets a millisecond of its own ([`Order`]).
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::journal::Landed;
+use super::order::Order;
 use super::ordinality::place;
 use super::progress::column;
 use super::record::NewRecord;
@@ -100,29 +97,6 @@ SELECT n.at, EXISTS (SELECT FROM receiver r WHERE r.workflow_uuid = n.receiver),
 /// Prepares the statement for a connection.
 pub(super) async fn prepare(client: &Client) -> Result<Statement, Error> {
     client.prepare(SEND).await
-}
-
-/// When the last message to each mailbox was sent, as long as that is not over by the database's clock (lifetime: the
-/// process). Clones are of the same: a mailbox gets messages over every connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Order(Arc<Mutex<HashMap<(WorkflowId, Topic), i64>>>);
-
-impl Order {
-    /// The first millisecond that is behind every message that was sent there.
-    fn earliest(&self, new: &NewSend) -> i64 {
-        let sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.get(&(new.to.clone(), new.topic.clone())).map_or(0, |last| last.saturating_add(1))
-    }
-
-    /// Notes what a commit has sent. What is before `now`, the next message is behind anyway.
-    fn note(&self, sent_now: &[(&NewSend, i64)], now: i64) {
-        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.retain(|_, last| *last >= now);
-        for (new, at) in sent_now.iter().filter(|(_, at)| *at >= now) {
-            let last = sent.entry((new.to.clone(), new.topic.clone())).or_insert(*at);
-            *last = (*last).max(*at);
-        }
-    }
 }
 
 /// Sends messages, no two of one sender, and says what became of each. [`Landed::Written`]: it is durable, with its record,

@@ -53,6 +53,7 @@ const HOST_MIGRATIONS: &[&str] = &[
     include_str!("schema/dbos_host_005.sql"),
     include_str!("schema/dbos_host_006.sql"),
     include_str!("schema/dbos_host_007.sql"),
+    include_str!("schema/dbos_host_008.sql"),
 ];
 
 /// What `migrate` did.

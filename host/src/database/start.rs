@@ -135,7 +135,8 @@ pub struct Existing {
     pub is_this_start: bool,
 }
 
-// What a deleted run of the same id has left behind is replaced: other clients delete without knowing every table.
+// What a deleted run of the same id has left behind is replaced: other clients delete without knowing every table, and while
+// this host writes a record. A run that found records or digests of an earlier one would take them for its own.
 // A row that exists is left as it is: the first start wins, whoever sent it. `creator_xid` tells a start whose answer
 // was lost that the row is its own.
 //
@@ -170,8 +171,12 @@ WITH new AS (
     INSERT INTO dbos.workflow_input (workflow_uuid, inputs)
       SELECT n.id, n.inputs FROM new n JOIN created ON created.workflow_uuid = n.id
       ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs
-), leftover AS (
+), left_attempts AS (
     DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
+), left_records AS (
+    DELETE FROM dbos.operation_outputs o USING created WHERE o.workflow_uuid = created.workflow_uuid
+), left_digests AS (
+    DELETE FROM dbos_host.operation_digest d USING created WHERE d.workflow_uuid = created.workflow_uuid
 )
 SELECT n.at, EXISTS (SELECT FROM self WHERE self.executor_id = n.executor AND self.incarnation = n.incarnation)
   FROM new n WHERE NOT EXISTS (SELECT FROM created WHERE created.workflow_uuid = n.id)";
@@ -222,8 +227,12 @@ WITH new AS (
     INSERT INTO dbos.workflow_input (workflow_uuid, inputs)
       SELECT n.id, n.inputs FROM new n JOIN created ON created.workflow_uuid = n.id
       ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs
-), leftover AS (
+), left_attempts AS (
     DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
+), left_records AS (
+    DELETE FROM dbos.operation_outputs o USING created WHERE o.workflow_uuid = created.workflow_uuid
+), left_digests AS (
+    DELETE FROM dbos_host.operation_digest d USING created WHERE d.workflow_uuid = created.workflow_uuid
 )
 SELECT n.at, EXISTS (SELECT FROM fence WHERE fence.workflow_uuid = n.parent),
        EXISTS (SELECT FROM record WHERE record.workflow_uuid = n.parent)

@@ -112,6 +112,13 @@ impl Database {
         let client = self.own_client().await.expect("a connection");
         client.batch_execute(statements).await.expect("statements that can be run");
     }
+
+    /// Locks a table, as long as what this returns is kept.
+    pub(crate) async fn lock_table(&self, table: &str) -> impl Send + use<> {
+        let client = self.own_client().await.expect("a connection");
+        client.batch_execute(&format!("BEGIN; LOCK TABLE {table}")).await.expect("a table");
+        client
+    }
 }
 
 /// The shell, with the server's programs in its PATH. They refuse to run as root, so root gives them to `postgres`.

@@ -9,7 +9,7 @@ use super::Executor;
 use super::registry::Registry;
 use super::signals::{FIRST_LOOK, Look};
 use crate::calls::Listening;
-use crate::database::Database;
+use crate::database::{Database, pages};
 use crate::workflow::Signal;
 
 /// The rest after a look, as a multiple of it. With so many who wait that a look takes long, all of them wait longer, and a
@@ -19,7 +19,7 @@ const REST: u32 = 3;
 /// The longest rest: a look that has failed after half a minute says nothing about the next one.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// How long the database may take for a look. Those who wait would not hear of anything while something between holds the
+/// How long the database may take for a page. Those who wait would not hear of anything while something between holds the
 /// connection open and has nothing behind it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -52,6 +52,15 @@ impl Poll {
         tokio::spawn(async move { poll.look().await });
     }
 
+    /// Looks for what stands on one page, and raises what has been done. What is not found out is looked for again.
+    async fn look_for(&self, page: &[Signal]) {
+        match tokio::time::timeout(TIMEOUT, self.database.raised(page)).await {
+            Ok(Ok(raised)) => raised.iter().for_each(|signal| self.runs.raise(signal)),
+            Ok(Err(error)) => tracing::debug!("cannot look for what is waited for: {error}"),
+            Err(elapsed) => tracing::debug!("cannot look for what is waited for: {elapsed}"),
+        }
+    }
+
     /// Looks until nobody waits any more.
     async fn look(&self) {
         loop {
@@ -64,10 +73,8 @@ impl Poll {
                 },
                 Look::For(signals) => {
                     let begun = Instant::now();
-                    match tokio::time::timeout(TIMEOUT, self.database.raised(&signals)).await {
-                        Ok(Ok(raised)) => raised.iter().for_each(|signal| self.runs.raise(signal)),
-                        Ok(Err(error)) => tracing::debug!("cannot look for what is waited for: {error}"),
-                        Err(elapsed) => tracing::debug!("cannot look for what is waited for: {elapsed}"),
+                    for page in pages(signals) {
+                        self.look_for(&page).await;
                     }
                     tokio::time::sleep((begun.elapsed() * REST).min(LONGEST_REST)).await;
                 }
@@ -138,6 +145,31 @@ mod tests {
             database.execute_all(done).await;
             let heard = tokio::time::timeout(PATIENCE, listening.heard()).await;
             assert!(heard.is_ok(), "nothing was heard of {signal}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_looked_for_does_not_keep_the_others_from_hearing() {
+        let database = TestServer::fresh_database().await;
+        database.migrate().await.unwrap();
+        let [first, second] = ["a", "b"].map(WorkflowId::stored);
+        database.execute_all("INSERT INTO dbos.workflow_status (workflow_uuid, status) VALUES ('a', 'PENDING')").await;
+        let kinds = [
+            (Signal::Message(first.clone(), Topic::stored("t")), Signal::Ended(second.clone()), "notifications"),
+            (Signal::Ended(first.clone()), Signal::Event(first.clone(), Key::stored("k")), "workflow_status"),
+        ];
+        database
+            .execute_all("INSERT INTO dbos.workflow_events (workflow_uuid, key, value) VALUES ('a', 'k', '1')")
+            .await;
+        for (blind, seen, table) in kinds {
+            let lock = database.lock_table(&format!("dbos.{table}")).await;
+            let registry = Registry::default();
+            let (_waits, _) = registry.listen(&[blind]);
+            let (listening, _) = registry.listen(&[seen]);
+            Poll::begin(&registry, &database);
+            let heard = tokio::time::timeout(PATIENCE * 3, listening.heard()).await;
+            assert!(heard.is_ok(), "although somebody has locked `{table}`");
+            drop(lock);
         }
     }
 

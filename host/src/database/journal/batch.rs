@@ -9,8 +9,10 @@
 //! This module must not know SQL or what waits for the entries: it looks at runs and sizes.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 use super::{Entry, Pending};
+use crate::database::order::Pace;
 
 /// Entries in one commit. Between a hundred and a thousand the database writes no more rows in a second, and the wait for
 /// one commit grows.
@@ -26,15 +28,22 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 ///
 /// `only_fresh`: nothing that was blocked. Each such try may take as long as a lock is waited for, so they take turns with
 /// everybody else's entries: fifty locked rows must not stop ten thousand runs.
-pub(super) fn take(queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<Pending> {
-    take_by(Rule::Together, queue, only_fresh)
+///
+/// `pace`: which messages may go now. Those that may not stay, and so does what comes behind them in their runs.
+pub(super) fn take(queue: &mut VecDeque<Pending>, only_fresh: bool, pace: &mut Pace<'_>) -> Vec<Pending> {
+    let now = Instant::now();
+    let mut held = |pending: &Pending| match &pending.entry {
+        Entry::Send(new) => pending.held.filter(|until| *until > now).or_else(|| pace.held(new)),
+        _ => None,
+    };
+    take_by(Rule::Together, queue, only_fresh, &mut held)
 }
 
 /// The same entries in commits that may find some of them written, in their order.
 pub(super) fn apart(together: Vec<Pending>) -> Vec<Vec<Pending>> {
     let (mut queue, mut commits) = (VecDeque::from(together), Vec::new());
     while !queue.is_empty() {
-        commits.push(take_by(Rule::Apart, &mut queue, false));
+        commits.push(take_by(Rule::Apart, &mut queue, false, &mut |_| None));
     }
     commits
 }
@@ -52,11 +61,16 @@ enum Rule {
     Apart,
 }
 
-fn take_by(rule: Rule, queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<Pending> {
+fn take_by(
+    rule: Rule,
+    queue: &mut VecDeque<Pending>,
+    only_fresh: bool,
+    held: &mut dyn FnMut(&Pending) -> Option<Instant>,
+) -> Vec<Pending> {
     let mut touched: HashMap<String, Touch> = HashMap::new();
     let (mut taken, mut left) = (Vec::new(), VecDeque::new());
     let mut bytes = 0;
-    while let Some(pending) = queue.pop_front() {
+    while let Some(mut pending) = queue.pop_front() {
         // What was blocked is tried alone, so that it does not hold up others again.
         if pending.blocked.is_some() {
             let goes = touch(rule, &mut touched, &pending.entry);
@@ -73,6 +87,12 @@ fn take_by(rule: Rule, queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<P
         if taken.len() == MOST_ENTRIES || !fits {
             left.push_back(pending);
             break;
+        }
+        pending.held = held(&pending);
+        if pending.held.is_some() {
+            touch(rule, &mut touched, &pending.entry);
+            left.push_back(pending);
+            continue;
         }
         if touch(rule, &mut touched, &pending.entry) {
             bytes += pending.entry.payload_bytes();
@@ -125,16 +145,18 @@ fn touch(rule: Rule, touched: &mut HashMap<String, Touch>, entry: &Entry) -> boo
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::super::Blocked;
     use super::*;
     use crate::database::claim::{Claim, Incarnation};
     use crate::database::finish::{FinalOutcome, Finish};
+    use crate::database::message::NewSend;
+    use crate::database::order::Order;
     use crate::database::record::NewRecord;
     use crate::database::start::NewRun;
     use crate::workflow::{
-        AppName, Arguments, ComponentDigest, EpochMs, OperationDigest, RecordedResult, StepNumber, WorkflowId,
+        AppName, Arguments, ComponentDigest, EpochMs, OperationDigest, RecordedResult, StepNumber, Topic, WorkflowId,
     };
 
     fn claim(run: &str, token: &str) -> Claim {
@@ -178,11 +200,15 @@ mod tests {
         Entry::Start(Box::new(new))
     }
 
+    fn next(queue: &mut VecDeque<Pending>, only_fresh: bool) -> Vec<Pending> {
+        take(queue, only_fresh, &mut Order::default().pace())
+    }
+
     fn taken(entries: Vec<Entry>) -> Vec<usize> {
         let mut queue: VecDeque<Pending> = entries.into_iter().map(Entry::pending).collect();
         let mut sizes = Vec::new();
         while !queue.is_empty() {
-            sizes.push(take(&mut queue, false).len());
+            sizes.push(next(&mut queue, false).len());
         }
         sizes
     }
@@ -203,7 +229,7 @@ mod tests {
         let entries: Vec<Pending> = [start, record(), record(), finish].map(Entry::pending).into();
         assert!(!is_apart(&entries));
         let mut queue = VecDeque::from(entries);
-        let entries = take(&mut queue, false);
+        let entries = next(&mut queue, false);
         assert_eq!((entries.len(), queue.len()), (4, 0));
         let sizes: Vec<usize> = apart(entries).iter().map(Vec::len).collect();
         assert_eq!(sizes, [1, 1, 2], "once some of it may be written, only the last record goes with the outcome");
@@ -244,9 +270,9 @@ mod tests {
     #[test]
     fn an_outcome_waits_behind_its_blocked_record() {
         let mut queue = queue(vec![(record("a"), Some(60)), (finish("a", "t"), None), (record("b"), None)]);
-        let taken = take(&mut queue, false);
+        let taken = next(&mut queue, false);
         assert_eq!(taken.iter().map(|pending| pending.entry.run().as_str()).collect::<Vec<_>>(), ["b"]);
-        assert!(take(&mut queue, false).is_empty());
+        assert!(next(&mut queue, false).is_empty());
         assert_eq!(queue.len(), 2);
     }
 
@@ -254,10 +280,26 @@ mod tests {
     fn what_was_blocked_takes_turns_with_the_others() {
         let mut queue = queue(vec![(record("a"), Some(0)), (record("b"), Some(0)), (record("c"), None)]);
         let first = |taken: Vec<Pending>| taken.first().map(|pending| pending.entry.run().as_str().to_owned());
-        assert_eq!(first(take(&mut queue, false)).as_deref(), Some("a"));
-        assert_eq!(first(take(&mut queue, true)).as_deref(), Some("c"));
-        assert_eq!(first(take(&mut queue, true)), None);
-        assert_eq!(first(take(&mut queue, false)).as_deref(), Some("b"));
+        assert_eq!(first(next(&mut queue, false)).as_deref(), Some("a"));
+        assert_eq!(first(next(&mut queue, true)).as_deref(), Some("c"));
+        assert_eq!(first(next(&mut queue, true)), None);
+        assert_eq!(first(next(&mut queue, false)).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn what_waits_for_the_clock_keeps_its_order_and_holds_up_its_run_only() {
+        let (topic, to) = (Topic::parse(None).unwrap(), || WorkflowId::stored("to"));
+        let sent = |by| Entry::Send(Box::new(NewSend::new(by, to(), topic.clone(), "1".into(), None)));
+        let mut entries: Vec<Entry> = (0..60).map(|_| sent(None)).collect();
+        entries.extend([sent(Some(record_of("a", "t", "1"))), finish("a", "t"), record("b")]);
+        let mut queue = queue(entries.into_iter().map(|entry| (entry, None)).collect());
+        assert_eq!(next(&mut queue, false).len(), 51, "fifty messages to one mailbox, and the record");
+        assert_eq!(queue.iter().filter(|pending| pending.is_ready()).count(), 1, "the outcome behind a message");
+        for pending in &mut queue {
+            pending.held = pending.held.map(|_| Instant::now());
+        }
+        let sizes = [next(&mut queue, false), next(&mut queue, false)].map(|taken| taken.len());
+        assert_eq!(sizes, [11, 1]);
     }
 
     #[test]

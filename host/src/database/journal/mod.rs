@@ -32,7 +32,8 @@ use tokio::sync::{SetOnce, mpsc};
 use self::writer::Writer;
 use super::connection::Database;
 use super::finish::{FinalOutcome, Finish};
-use super::message::{NewSend, Order};
+use super::message::NewSend;
+use super::order::Order;
 use super::receive::{NewReceive, Received};
 use super::record::{Effect, NewRecord};
 use super::start::NewRun;
@@ -116,7 +117,7 @@ impl Entry {
 
     #[cfg(test)]
     fn pending(self) -> Pending {
-        Pending { entry: self, behind: None, promise: Promise(Ticket::default()), blocked: None }
+        Pending { entry: self, behind: None, promise: Promise(Ticket::default()), blocked: None, held: None }
     }
 
     fn point(&self, before: bool) -> &'static str {
@@ -232,7 +233,7 @@ impl Room<'_> {
     pub fn append_behind(self, entry: Entry, behind: Option<&Ticket>) -> Ticket {
         let ticket = Ticket::default();
         let (behind, promise) = (behind.cloned(), Promise(ticket.clone()));
-        self.0.send(Pending { entry, behind, promise, blocked: None });
+        self.0.send(Pending { entry, behind, promise, blocked: None, held: None });
         ticket
     }
 }
@@ -245,6 +246,8 @@ struct Pending {
     promise: Promise,
     /// Somebody else's lock was in the way of it, or of an earlier entry of its run, or it took the server too long.
     blocked: Option<Blocked>,
+    /// Its mailbox is too far ahead of the clock until then.
+    held: Option<Instant>,
 }
 
 /// An entry that waits for somebody else's lock, or for the server to have less to do.
@@ -261,6 +264,11 @@ impl Pending {
     fn block(&mut self) {
         let pause = self.blocked.map_or(FIRST_PAUSE, |blocked| (blocked.pause * 2).min(LONGEST_PAUSE));
         self.blocked = Some(Blocked { until: Instant::now() + pause, pause });
+    }
+
+    /// It waits for nothing but its turn.
+    fn is_ready(&self) -> bool {
+        self.blocked.is_none() && self.held.is_none()
     }
 
     /// When it may be tried again, if that is not now.

@@ -17,7 +17,7 @@ use super::session::Session;
 use super::{Landed, Pending, batch};
 use crate::database::connection::{Backoff, Database};
 use crate::database::error::{DatabaseError, is_connection_lost};
-use crate::database::message::Order;
+use crate::database::order::Order;
 use crate::database::progress::Keys;
 use crate::failpoint;
 use crate::workflow::{Code, Failure, Signal};
@@ -63,11 +63,11 @@ impl Writer {
         let mut only_fresh = false;
         loop {
             fill(&mut queue, &mut entries);
-            let together = batch::take(&mut queue, only_fresh);
+            let together = batch::take(&mut queue, only_fresh, &mut self.order.pace());
             // One that was blocked has had its turn.
             only_fresh = together.iter().any(|pending| pending.blocked.is_some());
             if together.is_empty() {
-                // There is nothing, or what is there waits for somebody's lock, or behind what does.
+                // There is nothing, or what is there waits for somebody's lock or for the clock, or behind what does.
                 if !more(&mut queue, &mut entries).await {
                     return;
                 }
@@ -207,7 +207,8 @@ impl Writer {
     /// Tells what became of an entry: whoever has handed it in, and whoever may wait for it.
     async fn tell(&self, pending: Pending, landed: Landed) {
         failpoint::hit(pending.entry.point(false)).await;
-        let signal = pending.entry.raises().filter(|_| landed == Landed::Written);
+        // What was there before may be its own, written by a commit whose answer was lost: then nobody was told.
+        let signal = pending.entry.raises().filter(|_| matches!(landed, Landed::Written | Landed::Exists));
         pending.promise.tell(landed);
         if let Some(signal) = signal {
             // Without room, or with nobody who raises it, it is found by a look.
@@ -223,9 +224,10 @@ impl Writer {
     }
 }
 
-/// Waits for an entry, or until a blocked one may be tried again. False: the journal is closed.
+/// Waits for an entry, or until one that waits may be tried again. False: the journal is closed.
 async fn more(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) -> bool {
-    let next = queue.iter().filter_map(|pending| pending.blocked.map(|blocked| blocked.until)).min();
+    let next =
+        queue.iter().flat_map(|pending| [pending.blocked.map(|blocked| blocked.until), pending.held]).flatten().min();
     // The earliest may be due by now, or be due and wait behind another of its run.
     let soon = Instant::now() + SHORTEST_PAUSE;
     let due = async {
@@ -245,9 +247,10 @@ async fn more(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pendin
 }
 
 /// Moves what waits for its turn to where the next commit is made up, as much as one commit can have. What is beyond it
-/// stays in the channel, whose end those who append must feel.
+/// stays in the channel, whose end those who append must feel. Messages that wait for the clock do not count: each has a
+/// sender that waits for it, and one mailbox that many write to must not stop everybody else.
 fn fill(queue: &mut VecDeque<Pending>, entries: &mut mpsc::Receiver<Pending>) {
-    let mut room = batch::MOST_ENTRIES.saturating_sub(queue.iter().filter(|pending| pending.blocked.is_none()).count());
+    let mut room = batch::MOST_ENTRIES.saturating_sub(queue.iter().filter(|pending| pending.is_ready()).count());
     while room > 0 {
         let Ok(more) = entries.try_recv() else { return };
         queue.push_back(more);
@@ -271,7 +274,9 @@ impl Trouble {
     /// # Errors
     /// When it is the database's own.
     fn of(error: Error) -> Result<Self, DatabaseError> {
-        if is_an_entrys_fault(&error) {
+        if is_without_room_to_notify(&error) {
+            Ok(Self::Waits("a session that listens and does not read has filled the database's queue of notifications"))
+        } else if is_an_entrys_fault(&error) {
             Ok(Self::Entry(error.into()))
         } else if error.code().is_some_and(|code| IN_THE_WAY.contains(code)) {
             Ok(Self::Waits("somebody else has locked the row in the database"))
@@ -281,6 +286,14 @@ impl Trouble {
             Err(error.into())
         }
     }
+}
+
+/// True when the queue of notifications is full, which DBOS's trigger needs for each message. The word stays as it is in the
+/// languages that the server may answer in.
+fn is_without_room_to_notify(error: &Error) -> bool {
+    error
+        .as_db_error()
+        .is_some_and(|error| *error.code() == SqlState::PROGRAM_LIMIT_EXCEEDED && error.message().contains("NOTIFY"))
 }
 
 /// True when an entry itself is what the server cannot take (class 22, data exceptions; 54, program limits): it would
@@ -308,7 +321,7 @@ mod tests {
         let mut queue: VecDeque<Pending> = VecDeque::new();
         fill(&mut queue, &mut entries);
         assert_eq!(queue.len(), batch::MOST_ENTRIES);
-        batch::take(&mut queue, false);
+        batch::take(&mut queue, false, &mut Order::default().pace());
         fill(&mut queue, &mut entries);
         assert_eq!((queue.len(), entries.len()), (batch::MOST_ENTRIES, 2 * batch::MOST_ENTRIES));
     }

@@ -6,7 +6,7 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use super::*;
 use crate::database::message::NewSend;
-use crate::database::receive::{NewReceive, Received};
+use crate::database::receive::{self, NewReceive, Received};
 use crate::workflow::Topic;
 
 fn topic() -> Topic {
@@ -86,6 +86,52 @@ async fn messages_have_the_order_in_which_they_were_sent() {
 }
 
 #[tokio::test]
+async fn a_mailbox_that_many_write_to_is_not_far_ahead_of_the_clock_and_holds_up_nobody_else() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    place.started(&journal, &ids(2)).await;
+    let texts: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let mut tickets = Vec::new();
+    for text in &texts {
+        tickets.push(journal.append(sent(None, "run-0", text, None)).await.unwrap());
+    }
+    let other = journal.append(sent(None, "run-1", "\"other\"", None)).await.unwrap();
+    assert_eq!(other.durable().await, Ok(Landed::Written));
+    let there = place.count("SELECT count(*) FROM dbos.notifications WHERE destination_uuid = 'run-0'").await;
+    assert!(there < 500, "{there} were written before the message to another mailbox");
+    for ticket in tickets {
+        assert_eq!(ticket.durable().await, Ok(Landed::Written));
+    }
+    let ahead = "SELECT max(created_at_epoch_ms) - (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+                   FROM dbos.notifications";
+    let ahead = place.count(ahead).await;
+    assert!(ahead <= 50, "{ahead} ms");
+    assert_eq!(place.messages("run-0").await, texts);
+}
+
+/// The plan is kept for as long as a second, and may be made before there is anything.
+#[tokio::test]
+async fn a_look_reads_one_message_however_many_there_are() {
+    let place = Place::new().await;
+    let runs = place.started(&place.journal(), &ids(1)).await;
+    place
+        .execute(
+            "INSERT INTO dbos.notifications (destination_uuid, topic, message, created_at_epoch_ms, consumed)
+                 SELECT 'run-0', 't', n, n, n <= 20000 FROM generate_series(1, 40000) n",
+        )
+        .await;
+    for statistics in ["SELECT 1", "ANALYZE dbos.notifications"] {
+        place.execute(statistics).await;
+        let session = Session::open(&place.database).await.unwrap();
+        let _statement = receive::prepare(&session.client).await.unwrap();
+        let plans = plans(&session).await;
+        let plan = plans.iter().find(|plan| plan.contains("oldest AS")).expect("it is prepared");
+        assert!(plan.contains("Index Scan using dbos_host_unread"), "{plan}");
+    }
+    assert_eq!(all(&place.journal(), vec![look(&runs[0], 1, 5, true)]).await, [read("20001")]);
+}
+
+#[tokio::test]
 async fn a_message_is_there_if_and_only_if_its_record_is() {
     let place = Place::new().await;
     let journal = place.journal();
@@ -148,7 +194,7 @@ async fn messages_of_one_batch_cost_one_notification() {
     let journal = place.journal();
     place.started(&journal, &ids(2)).await;
     let (mut told, _listens) = place.listen("dbos_notifications_channel").await;
-    let to_one = (0..100).map(|n| sent(None, "run-0", &n.to_string(), None));
+    let to_one = (0..40).map(|n| sent(None, "run-0", &n.to_string(), None));
     let entries = to_one.chain([sent(None, "run-1", "1", None)]).collect();
     assert!(all(&journal, entries).await.iter().all(|landed| *landed == Landed::Written));
     assert_eq!(place.count("SELECT count(DISTINCT xmin::text) FROM dbos.notifications").await, 1);
@@ -224,4 +270,39 @@ async fn looks_that_find_large_messages_take_few_of_them_in_a_commit() {
     }
     assert_eq!(rounds, [1; 8]);
     assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs WHERE function_id = 2").await, 8);
+}
+
+/// A listener that has not read for days can fill the queue of notifications. That is the database's state.
+#[tokio::test]
+async fn a_message_waits_until_there_is_room_for_its_notification() {
+    let place = Place::new().await;
+    let journal = place.journal();
+    let runs = place.started(&journal, &ids(3)).await;
+    place
+        .execute(
+            "CREATE FUNCTION is_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'too many notifications in the NOTIFY queue' USING ERRCODE = '54000';
+             END $$;
+             CREATE TRIGGER is_full AFTER INSERT ON dbos.notifications FOR EACH ROW EXECUTE FUNCTION is_full()",
+        )
+        .await;
+    let waits = journal.append(sent(Some((&runs[0], 1)), "run-2", "1", None)).await.unwrap();
+    assert_eq!(all(&journal, vec![recorded(&runs[1], "1")]).await, [Landed::Written]);
+    place.until("SELECT xact_rollback > 1 FROM pg_stat_database WHERE datname = $1").await;
+    place.execute("DROP TRIGGER is_full ON dbos.notifications").await;
+    assert_eq!(waits.durable().await, Ok(Landed::Written));
+    assert_eq!(place.messages("run-2").await, ["1"]);
+}
+
+/// The answer to the commit was lost: it is there when it is written again, and nobody was told.
+#[tokio::test]
+async fn what_turns_out_to_be_there_is_told_to_those_who_wait() {
+    let place = Place::new().await;
+    let (wrote, mut told) = mpsc::channel(2);
+    let journal = Journal::open(&place.database, NonZeroU32::MIN, &wrote);
+    let runs = place.started(&journal, &ids(2)).await;
+    for fate in [Landed::Written, Landed::Exists] {
+        assert_eq!(all(&journal, vec![sent(Some((&runs[0], 1)), "run-1", "1", None)]).await, [fate]);
+        assert_eq!(told.try_recv(), Ok(Signal::Message(WorkflowId::stored("run-1"), topic())));
+    }
 }

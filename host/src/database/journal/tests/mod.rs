@@ -175,17 +175,35 @@ async fn each_entry_of_a_commit_has_a_fate_of_its_own() {
     assert_eq!(place.count("SELECT count(*) FROM dbos.workflow_status WHERE workflow_uuid = 'late'").await, 0);
 }
 
+/// What other clients leave that delete a run without knowing every table, or while this host writes a record.
+const LEFT: &str = "
+    INSERT INTO dbos_host.operation_digest SELECT run, step, '\\x0000000000000000' FROM
+        (VALUES ('run-7'), ('child'), ('carried')) AS r (run), generate_series(1, 3) step;
+    INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output) SELECT run, step, 'pay', '\"old\"'
+        FROM (VALUES ('run-7'), ('child'), ('carried')) AS r (run), generate_series(1, 3) step";
+
 #[tokio::test]
 async fn what_a_deleted_run_has_left_behind_is_replaced() {
     let place = Place::new().await;
     let journal = place.journal();
+    place.execute(LEFT).await;
     let runs = place.started(&journal, &ids(20)).await;
-    // Other clients delete a run without knowing this table, and its id may be started anew.
-    place.execute("INSERT INTO dbos_host.operation_digest VALUES ('run-7', 1, '\\x0000000000000000')").await;
+    let mut child = place.run("child");
+    child.parent = Some(NewRecord { step: StepNumber::stored(2), ..record(&runs[0], "null") });
+    assert_eq!(all(&journal, vec![Entry::Start(Box::new(child))]).await, [Landed::Written]);
+    // A transaction that carries the start of a run which goes on.
+    let carried = place.run("carried");
+    let (owner, incarnation) = (carried.claim().token().to_owned(), carried.incarnation().as_str().to_owned());
+    let client = place.database.client().await.unwrap();
+    let end = "SELECT dbos_host.end_transaction('carried', $1, 'shop', 1, 'pay', '1', 1, 2, '\\x0707070707070707', 'buy', 'e', $2, \
+               'v', '{}', 1, NULL, NULL, NULL, NULL)";
+    client.query(end, &[&owner, &incarnation]).await.unwrap();
     let landed = all(&journal, runs.iter().map(|run| recorded(run, "1")).collect()).await;
     assert!(landed.iter().all(|landed| *landed == Landed::Written), "{landed:?}");
     let right = "SELECT count(*) FROM dbos_host.operation_digest WHERE digest = '\\x0707070707070707'";
-    assert_eq!(place.count(right).await, 20);
+    assert_eq!(place.count(right).await, 22);
+    assert_eq!(place.count("SELECT count(*) FROM dbos_host.operation_digest").await, 22);
+    assert_eq!(place.count("SELECT count(*) FROM dbos.operation_outputs WHERE output = '\"old\"'").await, 0);
 }
 
 #[tokio::test]
@@ -305,7 +323,7 @@ async fn plans(session: &Session) -> Vec<String> {
     let mut plans = Vec::new();
     for row in session.client.query(those, &[]).await.unwrap() {
         let (name, parameters, text): (String, i32, String) = (row.get(0), row.get(1), row.get(2));
-        let parameters = vec!["'{}'"; usize::try_from(parameters).unwrap()].join(",");
+        let parameters = vec!["NULL"; usize::try_from(parameters).unwrap()].join(",");
         let rows = session.client.query(&format!("EXPLAIN EXECUTE {name}({parameters})"), &[]).await.unwrap();
         let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         plans.push(format!("{text}\n{}", lines.join("\n")));
