@@ -93,25 +93,29 @@ async fn a_key_makes_two_sends_one() {
     let place = Place::new().await;
     let host = place.builder.start().await;
     host.start_workflow("read_tomorrow", "reads", &json!({})).await;
-    // The same key by two runs, twice by HTTP, and by the real client.
+    // The same key by two runs, by HTTP with the same message and with others, and by the real client.
     for run in ["first", "second"] {
         host.start_workflow("write_once", run, &json!({ "to": "reads", "value": run, "key": "once" })).await;
         place.database.wait_for_end(run).await;
     }
-    for body in ["third", "fourth"] {
-        let request = Request::post(host.url("/workflows/reads/messages"), &json!(body));
+    let sent =
+        [("reads/messages", "first", 202), ("reads/messages", "third", 409), ("reads/messages?topic=t", "first", 409)];
+    for (path, body, status) in sent {
+        let request = Request::post(host.url(&format!("/workflows/{path}")), &json!(body));
         let reply = request.header("idempotency-key", "once").send().await.expect("an answer");
-        assert_eq!(reply.status, 202, "{reply:?}");
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert!(status == 202 || reply.json()["code"] == json!("message_conflict"), "{reply:?}");
     }
     python(&place.database, "client.send('reads', 'fifth', idempotency_key='once')").await;
-    // A handler's messages are known by its request.
-    for _ in 0..2 {
-        let request = Request::post(host.url("/write/reads"), &json!({})).header("idempotency-key", "request");
+    // A handler's messages are known by its request, and a key is one request for each route.
+    for path in ["/write/reads", "/write/reads", "/write_too/reads"] {
+        let request = Request::post(host.url(path), &json!({})).header("idempotency-key", "request");
         assert_eq!(request.send().await.expect("an answer").status, 204);
     }
     place.next_day();
-    assert_eq!(place.database.output("reads").await, json!(["first", "by a handler", "by a handler again"]));
-    assert_eq!(counts(&place.database).await, (3, 3));
+    let read = json!(["first", "by a handler", "by a handler again", "by another handler"]);
+    assert_eq!(place.database.output("reads").await, read);
+    assert_eq!(counts(&place.database).await, (4, 4));
 }
 
 #[tokio::test]

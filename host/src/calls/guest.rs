@@ -55,6 +55,8 @@ pub struct HandlerCalls {
     pub program: Program,
     /// The request's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// The name of the route that it answers.
+    pub(super) route: String,
     /// How many runs the handler has started.
     pub started: u32,
     /// How many messages it has sent. Not counted with the runs: whether there is one more of these must not change the ids
@@ -83,10 +85,20 @@ impl HandlerCalls {
     pub fn new(
         services: Arc<dyn Services>,
         program: Program,
-        idempotency_key: Option<String>,
+        (route, idempotency_key): (&str, Option<String>),
         trace: Option<TraceContext>,
     ) -> Self {
-        Self { services, program, idempotency_key, started: 0, sent: 0, ahead: None, heard: VecDeque::new(), trace }
+        Self {
+            services,
+            program,
+            idempotency_key,
+            route: route.to_owned(),
+            started: 0,
+            sent: 0,
+            ahead: None,
+            heard: VecDeque::new(),
+            trace,
+        }
     }
 
     /// Starts a run and listens for its end.

@@ -1,5 +1,8 @@
 //! `messages`: what is sent to runs.
 
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
 use super::arguments::parse_value;
 use super::bindings::imports::{messages, types};
 use super::gate::message_to;
@@ -46,7 +49,7 @@ impl HandlerCalls {
         (value, key): (String, Option<&str>),
     ) -> Result<(), Failure> {
         self.sent += 1;
-        let own = self.idempotency_key.as_ref().map(|own| format!("{own}-{}", self.sent));
+        let own = self.idempotency_key.as_ref().map(|own| own_key(own, &self.route, self.sent));
         let key = key.or(own.as_deref());
         let (to, topic) = message_to(to, topic, key)?;
         parse_value(&value)?;
@@ -57,5 +60,26 @@ impl HandlerCalls {
             Ok(_) => Ok(()),
             Err(closed) => Err(Failure::new("Error", Code("not_sent"), closed.to_string())),
         }
+    }
+}
+
+/// The key of the n-th message that the handler of a route sends for a request with this key. Clients may use one key for
+/// requests to several routes, and keys that look like others with something behind them; so it is made of a digest.
+fn own_key(key: &str, route: &str, n: u32) -> String {
+    let digest = Sha256::digest(json!([key, route, n]).to_string());
+    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("request-{digits}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_key;
+
+    #[test]
+    fn no_two_messages_of_requests_have_one_key() {
+        let keys = [("k", "r", 1), ("k", "r", 2), ("k", "s", 1), ("k-r", "r", 1), ("k\",\"r", "", 1)];
+        let keys: std::collections::HashSet<String> = keys.map(|(key, route, n)| own_key(key, route, n)).into();
+        assert_eq!(keys.len(), 5);
+        assert!(keys.contains(&own_key("k", "r", 1)), "the same request again");
     }
 }

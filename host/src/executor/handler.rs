@@ -39,7 +39,7 @@ impl Executor {
         let slot = self.slots.handler().await;
         let services: Arc<dyn Services> = self.this();
         let program = app.program(&component);
-        let phase = Phase::Handler(HandlerCalls::new(services, program, idempotency_key, trace));
+        let phase = Phase::Handler(HandlerCalls::new(services, program, (route, idempotency_key), trace));
         let log = GuestLog::new(app.log(), None).traced(trace);
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let limit = self.limits.handler;

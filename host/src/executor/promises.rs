@@ -48,7 +48,7 @@ impl Executor {
             Some(Some(_ended)) => return Ok(Settlement::TooLate),
             Some(None) => {}
         }
-        self.send(run, &name.topic(), (message, Some(&name.key()))).await?;
+        self.send_once(run, &name.topic(), (message, Some(&name.key()))).await?;
         // Somebody else's may have come first.
         let there = self.settlement(run, name).await.ok_or_else(|| SendError::Nobody(nobody(run).message))?;
         Ok(compared(own.as_ref(), &there))
@@ -56,7 +56,8 @@ impl Executor {
 
     async fn settlement(&self, run: &WorkflowId, name: &PromiseName) -> Option<RecordedResult> {
         let key = name.key();
-        until_answered("read a settlement", || self.database.message(run, &key)).await
+        let message = until_answered("read a settlement", || self.database.message(run, &key)).await;
+        message.map(|(_, settlement)| settlement)
     }
 }
 

@@ -32,7 +32,9 @@ pub(super) async fn answer(
     let body = body::read(shared, incoming).await?;
     json_body(&parts.headers, &body.bytes)?;
     // As it came: numbers keep their digits. What is JSON is text.
-    let message = String::from_utf8(body.into_parts().0).unwrap_or_default();
+    // Its room among all bodies is kept until it is written, however long the database takes.
+    let (bytes, _room) = body.into_parts();
+    let message = String::from_utf8(bytes).unwrap_or_default();
     shared.executor.send(run, &topic, (message, key.as_deref())).await.map_err(not_sent)?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
@@ -55,6 +57,7 @@ pub(super) fn not_sent(error: SendError) -> Problem {
     let text = error.to_string();
     match error {
         SendError::TooLarge(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code("payload_too_large"), text),
+        SendError::Otherwise => Problem::new(StatusCode::CONFLICT, Code("message_conflict"), text),
         SendError::Nobody(_) => Problem::new(StatusCode::NOT_FOUND, Code("no_such_workflow"), text),
         SendError::Refused(_) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code("not_sent"), text),
         SendError::ShuttingDown => Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code("shutting_down"), text)

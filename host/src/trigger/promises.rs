@@ -47,7 +47,8 @@ pub(super) async fn answer(
         json_body(&parts.headers, &body.bytes)?;
     }
     // What is JSON is text.
-    let text = String::from_utf8(body.into_parts().0).unwrap_or_default();
+    let (bytes, _room) = body.into_parts();
+    let text = String::from_utf8(bytes).unwrap_or_default();
     let message = match wish {
         Wish::Resolve => resolution(if is_empty { "null" } else { text.trim() }),
         Wish::Reject => rejection(if is_empty { "{}" } else { text.trim() }),

@@ -116,6 +116,11 @@ fn write_by_a_handler(to: &str) -> Result<()> {
     send(to, "", "by a handler again")
 }
 
+#[post("/write_too/{to}")]
+fn write_by_another_handler(to: &str) -> Result<()> {
+    send(to, "", "by another handler")
+}
+
 /// Topics that are refused; tells their codes.
 #[workflow]
 fn refused_letters() -> Vec<String> {
