@@ -35,6 +35,10 @@ const PAGE: i64 = 500;
 /// Records of the runs in one transaction; one run may have more, for it goes as a whole.
 const PAGE_RECORDS: i64 = 20_000;
 
+/// Messages that go with one statement. A run may have them by the ten million, and the server must be through with each
+/// statement in its time.
+const SLICE: i64 = 100_000;
+
 /// What the lock of whoever removes runs is named by: no executor can have this id, whose lock it would take.
 const NO_EXECUTOR: &str = "\nretention";
 
@@ -141,8 +145,14 @@ SELECT workflow_uuid, application_name FROM dbos.workflow_status
    AND status IN ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
    FOR UPDATE SKIP LOCKED";
 
-/// What has rows under a run's id, and no foreign key that would remove them; the run's own row takes events, streams and
-/// messages with it.
+/// Messages of the runs, so many of them. They would go with the run's row, all at once. As places in the table, which nobody
+/// moves while the runs are locked: they have ended, so nobody takes any.
+const REMOVE_MESSAGES: &str = "
+DELETE FROM dbos.notifications WHERE ctid = ANY (ARRAY (
+    SELECT ctid FROM dbos.notifications WHERE destination_uuid = ANY ($1) LIMIT $2))";
+
+/// What has rows under a run's id, and no foreign key that would remove them; the run's own row takes events and streams with
+/// it.
 const REMOVE: [&str; 7] = [
     "DELETE FROM dbos.workflow_status WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos.workflow_input WHERE workflow_uuid = ANY ($1)",
@@ -279,6 +289,7 @@ impl Remover {
         let transaction = self.client.transaction().await?;
         let locked = transaction.query(LOCK, &[&runs, &last]).await?;
         let runs: Vec<&str> = locked.iter().map(|row| row.get(0)).collect();
+        while transaction.execute(REMOVE_MESSAGES, &[&runs, &SLICE]).await? == SLICE.unsigned_abs() {}
         for statement in REMOVE {
             transaction.execute(statement, &[&runs]).await?;
         }
@@ -305,6 +316,34 @@ fn tally(mut names: Vec<String>) -> Vec<(String, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::test_server::TestServer;
+
+    /// A run with more messages than one statement removes, which another program's trigger counts.
+    const MANY_MESSAGES: &str = "
+        INSERT INTO dbos.workflow_status (workflow_uuid, status, application_name, completed_at) VALUES ('a', 'SUCCESS', 'shop', 1);
+        ALTER TABLE dbos.notifications DISABLE TRIGGER USER;
+        INSERT INTO dbos.notifications (destination_uuid, topic, message) SELECT 'a', 't', '1' FROM generate_series(1, 100001);
+        CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF (SELECT count(*) FROM gone) > 100000 THEN RAISE 'too many'; END IF;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER counted AFTER DELETE ON dbos.notifications REFERENCING OLD TABLE AS gone
+            FOR EACH STATEMENT EXECUTE FUNCTION counted()";
+
+    #[tokio::test]
+    async fn messages_go_in_slices() {
+        let database = TestServer::fresh_database().await;
+        database.migrate().await.unwrap();
+        database.execute_all(MANY_MESSAGES).await;
+        let mut remover = Remover::open(&database).await.unwrap();
+        let app = AppName::parse("shop").unwrap();
+        let boundary = Boundary { app, last: EndOrder { ended_at: 2, run: String::new() } };
+        let page = remover.remove_page(&[boundary], &EndOrder::default(), false).await.unwrap().expect("a page");
+        assert_eq!(page.removed, [("shop".to_owned(), 1)]);
+        let client = database.client().await.unwrap();
+        let left = client.query_one("SELECT count(*) FROM dbos.notifications", &[]).await.unwrap();
+        assert_eq!(left.get::<_, i64>(0), 0);
+    }
 
     #[test]
     fn names_are_counted() {
