@@ -50,6 +50,7 @@ mod postgres_restarts;
 mod promises;
 mod random;
 mod raw_http;
+mod reasons;
 mod refused_records;
 mod reset;
 mod resume;

@@ -25,6 +25,8 @@ WITH given AS (
     SELECT id, step, '\\x0102030405060708' FROM given, generate_series(1, 3) AS step
 ), origin AS (
     INSERT INTO dbos_host.origin SELECT id, 'o', 1, 1, '{}', '{}' FROM given
+), waiting AS (
+    INSERT INTO dbos_host.waiting SELECT id, 'o', '{}', 1 FROM given
 ), attempt AS (
     INSERT INTO dbos_host.attempt (workflow_uuid, records) SELECT id, 3 FROM given
 )
@@ -42,7 +44,7 @@ WITH given AS (SELECT workflow_uuid AS id FROM dbos.workflow_status), event AS (
 INSERT INTO dbos.notifications (destination_uuid, topic, message) SELECT id, 't', '1' FROM given";
 
 /// The tables that have rows of runs, each with the column that names the run.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 12] = [
     ("dbos.workflow_status", "workflow_uuid"),
     ("dbos.workflow_input", "workflow_uuid"),
     ("dbos.workflow_output", "workflow_uuid"),
@@ -54,6 +56,7 @@ const TABLES: [(&str, &str); 11] = [
     ("dbos_host.operation_digest", "workflow_uuid"),
     ("dbos_host.attempt", "workflow_uuid"),
     ("dbos_host.origin", "workflow_uuid"),
+    ("dbos_host.waiting", "workflow_uuid"),
 ];
 
 /// A run: its id, status, app, parent, and how many days ago it ended.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::database::{RunDetails, StepDetails};
+use crate::workflow::Waiting;
 
 /// A run. Numbers are texts, as DBOS sends them; payloads are the JSON that is stored.
 #[derive(Debug, Serialize)]
@@ -45,6 +46,9 @@ pub(super) struct Workflow<'a> {
     attributes: Option<&'a str>,
     schedule_name: Option<&'a str>,
     application_name: Option<&'a str>,
+    /// What DBOS does not have: why it goes on waiting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<&'a Waiting>,
 }
 
 impl<'a> Workflow<'a> {
@@ -82,6 +86,7 @@ impl<'a> Workflow<'a> {
             attributes: run.attributes.as_deref(),
             schedule_name: run.schedule_name.as_deref(),
             application_name: run.application_name.as_deref(),
+            waiting: run.waiting.as_ref(),
         }
     }
 }

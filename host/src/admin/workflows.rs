@@ -33,7 +33,8 @@ pub(super) async fn list_queued(State(executor): State<Arc<Executor>>, body: Bod
 
 async fn survey(executor: &Executor, body: Body, queued: bool) -> Result<Response, Refused> {
     let asked = list::survey(&read_body(body).await?, queued).map_err(bad_request)?;
-    let runs = executor.database().survey(&asked).await?;
+    let mut runs = executor.database().survey(&asked).await?;
+    runs.iter_mut().for_each(|run| executor.tell_details(run));
     Ok(Json(runs.iter().map(shape::Workflow::of).collect::<Vec<_>>()).into_response())
 }
 
@@ -41,7 +42,8 @@ async fn survey(executor: &Executor, body: Body, queued: bool) -> Result<Respons
 pub(super) async fn read(State(executor): State<Arc<Executor>>, Path(id): Path<String>) -> Response {
     let read = async {
         let run = parse_id(&id)?;
-        let details = executor.database().run_details(&run).await?.ok_or_else(|| unknown(&run))?;
+        let mut details = executor.database().run_details(&run).await?.ok_or_else(|| unknown(&run))?;
+        executor.tell_details(&mut details);
         Ok(Json(shape::Workflow::of(&details)).into_response())
     };
     answer(read.await)

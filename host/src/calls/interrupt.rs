@@ -4,7 +4,7 @@
 //! guest must not go on (or need not, for a long time) returns an interrupt instead of an answer; it unwinds the guest and
 //! comes out where the instance was made.
 
-use crate::workflow::{Divergence, EpochMs, Failure, Signal};
+use crate::workflow::{Divergence, EpochMs, Failure, Reason, Signal};
 
 /// What a run waits for: whichever of these comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,12 @@ impl WaitFor {
     #[must_use]
     pub fn until(wake: EpochMs) -> Self {
         Self { until: Some(wake), signals: Box::default() }
+    }
+
+    /// What people are told of it.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        Reason::of(self.until, &self.signals)
     }
 
     /// A signal, however long it takes.

@@ -10,11 +10,12 @@ use super::interrupt::{Interrupt, WaitFor};
 use super::listening::Listening;
 use super::log::GuestLog;
 use super::unsettled::Behind;
+use super::waits::Waits;
 use super::withheld::Withheld;
 use crate::clock::Clock;
 use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
 use crate::workflow::{
-    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, Offset, OperationDigest, PromiseName,
+    AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, Offset, OperationDigest, PromiseName, Reason,
     RecordedResult, Signal, StepNumber, StreamPage, Terms, TraceContext, WorkflowId,
 };
 
@@ -147,6 +148,9 @@ pub trait Services: Send + Sync {
 
     /// How many started steps of one run may run at once.
     fn steps_at_once(&self) -> usize;
+
+    /// The run waits with its instance, for this reason, as long as what this returns is kept.
+    fn waits(&self, claim: &Claim, reason: Reason) -> Waits;
 
     /// Listens for what others do. Whoever waits for it listens first, looks whether it is done second, and waits third.
     fn listen(&self, signals: &[Signal]) -> Listening;

@@ -28,6 +28,11 @@ impl Unsettled {
         self.records.last().or_else(|| self.start.as_ref()?.ticket())
     }
 
+    /// Whether there is something to wait for.
+    pub(super) fn is_open(&self) -> bool {
+        self.start.is_some() || self.ahead.is_some() || !self.records.is_empty()
+    }
+
     /// Whether the run's start may be in a commit that was not ordered yet.
     pub fn carries_start(&self) -> bool {
         self.ahead.is_some() && self.start.is_some()

@@ -208,6 +208,7 @@ async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbo
             }
         }),
         tokio::spawn(Arc::clone(&executor).take_up_due()),
+        tokio::spawn(Arc::clone(&executor).tell_reasons()),
         tokio::spawn(recovery::follow_changes(
             Arc::clone(&executor),
             of_test("DBOS_HOST_TEST_LOOK_MS", recovery::LOOK_EVERY),

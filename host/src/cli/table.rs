@@ -27,6 +27,8 @@ enum Give {
     Cells(usize),
     /// It goes; the last one first.
     Itself,
+    /// The same, and it is not there at all if no row has anything in it.
+    Unused,
 }
 
 /// The head of a column.
@@ -51,6 +53,14 @@ pub(crate) const fn optional(heading: &'static str) -> Column {
     Column { heading, give: Give::Itself }
 }
 
+/// A column that is left out where there is no room, and where there is nothing in it.
+pub(crate) const fn if_used(heading: &'static str) -> Column {
+    Column { heading, give: Give::Unused }
+}
+
+/// What an empty cell shows.
+const EMPTY: &str = "-";
+
 /// Rows under a line of headings.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
@@ -66,7 +76,7 @@ impl<const N: usize> Table<N> {
 
     /// Adds a row; an empty cell shows as `-`.
     pub(crate) fn push(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { escape::line(&cell) }));
+        self.rows.push(cells.map(|cell| if cell.is_empty() { EMPTY.to_owned() } else { escape::line(&cell) }));
     }
 
     /// The table as standard output takes it: as wide as the terminal if it is one, with bold headings if it shows colours.
@@ -99,7 +109,12 @@ impl<const N: usize> Table<N> {
             }
         }
         for index in (0..N).rev() {
-            if excess(&widths, most) > 0 && self.columns[index].give == Give::Itself {
+            let gives = match self.columns[index].give {
+                Give::Itself => excess(&widths, most) > 0,
+                Give::Unused => excess(&widths, most) > 0 || self.rows.iter().all(|row| row[index] == EMPTY),
+                Give::Nothing | Give::Cells(_) => false,
+            };
+            if gives {
                 widths[index] = None;
             }
         }
@@ -152,6 +167,15 @@ mod tests {
     use jiff::tz;
 
     use super::*;
+
+    #[test]
+    fn a_column_that_nobody_uses_is_left_out() {
+        let mut table = Table::new([whole("ID"), if_used("WAITS"), optional("AT")]);
+        table.push(["a".into(), String::new(), "1".into()]);
+        assert_eq!(table.to_string(), "ID  AT\na   1");
+        table.push(["b".into(), "slot".into(), String::new()]);
+        assert_eq!(table.to_string(), "ID  WAITS  AT\na   -      1\nb   slot   -");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -61,6 +61,7 @@ mod survey;
 mod take_over;
 mod tls;
 mod url;
+mod waiting;
 
 #[cfg(test)]
 mod test_server;

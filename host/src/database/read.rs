@@ -1,7 +1,8 @@
 //! Reading runs: for those who wait for an outcome, and for people.
 
 use super::error::DatabaseError;
-use crate::workflow::{Code, EpochMs, Failure, Status, WorkflowId};
+use super::waiting::{COLUMNS, JOINS, waiting};
+use crate::workflow::{Code, EpochMs, Failure, Status, Waiting, WorkflowId};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +47,9 @@ pub struct RunRow {
     pub output: Option<serde_json::Value>,
     /// Its error.
     pub error: Option<serde_json::Value>,
+    /// What it waits for, if it is known to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
 }
 
 /// A step as people see it.
@@ -83,13 +87,18 @@ pub struct ListFilter {
     pub limit: i64,
 }
 
-const RUN: &str = "
-SELECT s.workflow_uuid, s.status, s.name, s.application_name, s.application_version, s.executor_id, s.recovery_attempts,
-       s.parent_workflow_id, s.created_at, s.updated_at, s.completed_at, coalesce(i.inputs, s.inputs),
-       coalesce(o.output, s.output), coalesce(o.error, s.error), s.workflow_deadline_epoch_ms
-  FROM dbos.workflow_status s
-  LEFT JOIN dbos.workflow_input i USING (workflow_uuid)
-  LEFT JOIN dbos.workflow_output o USING (workflow_uuid)";
+/// The text in front of the conditions.
+fn runs() -> String {
+    format!(
+        "SELECT s.workflow_uuid, s.status, s.name, s.application_name, s.application_version, s.executor_id,
+                s.recovery_attempts, s.parent_workflow_id, s.created_at, s.updated_at, s.completed_at,
+                coalesce(i.inputs, s.inputs), coalesce(o.output, s.output), coalesce(o.error, s.error),
+                s.workflow_deadline_epoch_ms, {COLUMNS}
+           FROM dbos.workflow_status s
+           LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = s.workflow_uuid
+           LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid {JOINS}"
+    )
+}
 
 impl super::Database {
     /// How a run ended. `None` inside: it has not. `None` outside: there is no such run.
@@ -120,7 +129,7 @@ impl super::Database {
     /// When the database does not answer.
     pub async fn run(&self, run: &WorkflowId) -> Result<Option<RunRow>, DatabaseError> {
         let client = self.client().await?;
-        let row = client.query_opt(&format!("{RUN} WHERE s.workflow_uuid = $1"), &[&run.as_str()]).await?;
+        let row = client.query_opt(&format!("{} WHERE s.workflow_uuid = $1", runs()), &[&run.as_str()]).await?;
         Ok(row.as_ref().map(run_row))
     }
 
@@ -133,9 +142,10 @@ impl super::Database {
         let rows = client
             .query(
                 &format!(
-                    "{RUN} WHERE ($1::text IS NULL OR s.status = $1) AND ($2::text IS NULL OR s.name = $2)
+                    "{} WHERE ($1::text IS NULL OR s.status = $1) AND ($2::text IS NULL OR s.name = $2)
                        AND ($4::text IS NULL OR s.application_name = $4) AND ($5::bigint IS NULL OR s.created_at >= $5)
-                     ORDER BY s.created_at DESC, s.workflow_uuid DESC LIMIT $3"
+                     ORDER BY s.created_at DESC, s.workflow_uuid DESC LIMIT $3",
+                    runs()
                 ),
                 &[
                     &filter.status.map(Status::as_str),
@@ -211,9 +221,11 @@ fn outcome(
 }
 
 fn run_row(row: &tokio_postgres::Row) -> RunRow {
+    let status = row.get::<_, Option<&str>>(1).and_then(|text| text.parse().ok());
     RunRow {
+        waiting: waiting(row, 15, (status, EpochMs(row.get(9)))),
         id: row.get(0),
-        status: row.get::<_, Option<&str>>(1).and_then(|text| text.parse().ok()).unwrap_or(Status::Pending),
+        status: status.unwrap_or(Status::Pending),
         name: row.get::<_, Option<String>>(2).unwrap_or_default(),
         app: row.get(3),
         version: row.get(4),

@@ -153,7 +153,7 @@ DELETE FROM dbos.notifications WHERE ctid = ANY (ARRAY (
 
 /// What has rows under a run's id, and no foreign key that would remove them; the run's own row takes events and streams with
 /// it.
-const REMOVE: [&str; 7] = [
+const REMOVE: [&str; 8] = [
     "DELETE FROM dbos.workflow_status WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos.workflow_input WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos.workflow_output WHERE workflow_uuid = ANY ($1)",
@@ -161,6 +161,7 @@ const REMOVE: [&str; 7] = [
     "DELETE FROM dbos_host.operation_digest WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos_host.attempt WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos_host.origin WHERE workflow_uuid = ANY ($1)",
+    "DELETE FROM dbos_host.waiting WHERE workflow_uuid = ANY ($1)",
 ];
 
 // Not asked for each page, since it walks over the records of every run that may go on. The three halves are three indexes.

@@ -4,7 +4,8 @@
 //! arguments and results, and a page has an end. This is a read without locks; it disturbs no run.
 
 use super::error::DatabaseError;
-use crate::workflow::{EpochMs, Status, WorkflowId};
+use super::waiting::{COLUMNS, JOINS, waiting};
+use crate::workflow::{EpochMs, Status, Waiting, WorkflowId};
 
 /// The most that a list shows of each payload of a run, a step or an event, in characters. With the longest page that is some
 /// 100 MB in the worst case, and nobody reads more in a list; a run that is asked for by its id is shown whole.
@@ -87,6 +88,7 @@ pub struct RunDetails {
     pub input: Option<String>,
     pub output: Option<String>,
     pub error: Option<String>,
+    pub waiting: Option<Waiting>,
 }
 
 /// A step with everything that its record says.
@@ -102,7 +104,7 @@ pub struct StepDetails {
     pub completed_at_epoch_ms: Option<i64>,
 }
 
-const COLUMNS: &str = "
+const RUNS: &str = "
 SELECT s.workflow_uuid, s.status, s.name, s.class_name, s.config_name, s.authenticated_user, s.assumed_role,
        s.authenticated_roles, s.queue_name, s.application_name, s.application_version, s.executor_id, s.created_at,
        s.updated_at, s.completed_at, s.started_at_epoch_ms, s.workflow_timeout_ms, s.workflow_deadline_epoch_ms,
@@ -110,10 +112,15 @@ SELECT s.workflow_uuid, s.status, s.name, s.class_name, s.config_name, s.authent
        s.parent_workflow_id, s.schedule_name, s.attributes::text,
        CASE WHEN $1::int > 0 THEN left(coalesce(i.inputs, s.inputs), $1) END,
        CASE WHEN $2::int > 0 THEN left(coalesce(o.output, s.output), $2) END,
-       CASE WHEN $2::int > 0 THEN left(coalesce(o.error, s.error), $2) END
+       CASE WHEN $2::int > 0 THEN left(coalesce(o.error, s.error), $2) END, <waiting>
   FROM dbos.workflow_status s
-  LEFT JOIN dbos.workflow_input i USING (workflow_uuid)
-  LEFT JOIN dbos.workflow_output o USING (workflow_uuid)";
+  LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = s.workflow_uuid
+  LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid <joins>";
+
+/// The text in front of the conditions.
+fn runs() -> String {
+    RUNS.replace("<waiting>", COLUMNS).replace("<joins>", JOINS)
+}
 
 // The server sees the values when it plans, so a condition that is not asked for costs nothing.
 const CONDITIONS: &str = "
@@ -140,7 +147,8 @@ impl super::Database {
     pub async fn survey(&self, asked: &Survey) -> Result<Vec<RunDetails>, DatabaseError> {
         let order = if asked.newest_first { "DESC" } else { "ASC" };
         let sql = format!(
-            "{COLUMNS}{CONDITIONS} ORDER BY s.created_at {order}, s.workflow_uuid {order} LIMIT $17 OFFSET $18"
+            "{}{CONDITIONS} ORDER BY s.created_at {order}, s.workflow_uuid {order} LIMIT $17 OFFSET $18",
+            runs()
         );
         let statuses: Vec<&str> = asked.statuses.iter().map(|status| status.as_str()).collect();
         let shown = |wanted: bool| if wanted { SHOWN } else { 0 };
@@ -179,7 +187,7 @@ impl super::Database {
     /// # Errors
     /// When the database does not answer.
     pub async fn run_details(&self, run: &WorkflowId) -> Result<Option<RunDetails>, DatabaseError> {
-        let sql = format!("{COLUMNS} WHERE s.workflow_uuid = $3");
+        let sql = format!("{} WHERE s.workflow_uuid = $3", runs());
         let row = self.client().await?.query_opt(&sql, &[&i32::MAX, &i32::MAX, &run.as_str()]).await?;
         Ok(row.as_ref().map(details))
     }
@@ -226,7 +234,9 @@ impl super::Database {
 }
 
 fn details(row: &tokio_postgres::Row) -> RunDetails {
+    let status = row.get::<_, Option<&str>>(1).and_then(|text| text.parse().ok());
     RunDetails {
+        waiting: waiting(row, 30, (status, EpochMs(row.get(13)))),
         workflow_uuid: row.get(0),
         status: row.get(1),
         name: row.get(2),

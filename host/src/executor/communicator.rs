@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::Executor;
 use super::attempt::check_result;
+use super::wake::after;
 use crate::calls::{Commit, CommunicatorCalls, Guest, Interrupt, Phase, StepCall, StepEnd};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
-use crate::workflow::{Code, Failure, RecordedResult, RetryPolicy};
+use crate::workflow::{Code, Failure, Reason, RecordedResult, RetryPolicy};
 
 /// A guest's text in a line of the host.
 const SHORT: usize = 1000;
@@ -46,6 +47,8 @@ impl Executor {
                 workflow = %call.claim.run(), step = call.name, attempt,
                 "a communicator failed: {}; the next attempt begins in {wait:?}", in_short(&failure.message)
             );
+            let until = after(self.clock.now(), wait);
+            let _waits = self.runs.waits(call.claim, Reason::Retry { step: call.number.get(), until });
             tokio::select! {
                 () = self.clock.sleep(wait) => {}
                 () = self.stopped() => return Err(Interrupt::ShuttingDown),
@@ -66,7 +69,7 @@ impl Executor {
             tracing::warn!("{error}");
             Interrupt::Reload
         })?;
-        let slot = self.slots.step().await;
+        let slot = self.step_slot(call.claim).await;
         // Asked behind the wait for a slot: in the meantime the run may have been taken, and the step recorded.
         self.may_begin(call.claim).await?;
         let run = call.claim.run().clone();

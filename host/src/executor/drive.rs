@@ -15,7 +15,7 @@ use super::wake::{PlaceInQueue, after};
 use crate::calls::{Unsettled, WaitFor, Withholding};
 use crate::database::{Claim, Entry, FinalOutcome, Finish, Landed, Load, NewRun, Outcome, TakenRun, until_answered};
 use crate::failpoint;
-use crate::workflow::{AttemptBackoff, Code, Failure, Signal, Status};
+use crate::workflow::{AttemptBackoff, Code, EpochMs, Failure, Reason, Signal, Status};
 
 /// What the next attempt begins with.
 pub(super) enum Next {
@@ -100,11 +100,10 @@ impl Executor {
         }
         loop {
             let is_fresh = matches!(next, Next::Fresh(..));
-            let slot = async { if is_fresh { self.slots.fresh_workflow().await } else { self.slots.workflow().await } };
             let slot = tokio::select! {
                 biased;
                 () = self.stopped() => return stopped(driven),
-                slot = slot => slot,
+                slot = self.workflow_slot(&claim, is_fresh) => slot,
             };
             let mut prepared = match std::mem::replace(&mut next, Next::Load(None)) {
                 Next::Fresh(prepared, _waited) => *prepared,
@@ -152,13 +151,12 @@ impl Executor {
                     return Leaves::Waits(driven, wait);
                 }
                 Err(AttemptEnd::Failed(reason)) => {
-                    driven.counted(false);
                     let wait = AttemptBackoff::after_failures(attempts);
                     tracing::warn!(
                         app, workflow = %claim.run(), attempt = attempts,
                         "an attempt failed: {reason}; the next one begins in {wait:?}"
                     );
-                    return Leaves::Waits(driven, WaitFor::until(after(self.clock.now(), wait)));
+                    return backs_off(driven, attempts, after(self.clock.now(), wait));
                 }
             }
         }
@@ -249,6 +247,7 @@ impl Executor {
 
     /// Counts an attempt and loads what the instance needs.
     async fn prepare(&self, claim: &Claim) -> Result<Prepared, NotPrepared> {
+        let _waits = self.runs.waits(claim, Reason::Database);
         self.lease.held().await;
         // It is claimed anew by now, or about to be. An attempt that is counted under a claim that may begin nothing would be
         // one that nobody gives back.
@@ -264,6 +263,13 @@ impl Executor {
             Err(_closed) => Err(NotPrepared::ShuttingDown),
         }
     }
+}
+
+/// The next attempt begins then. The one that failed is not given back.
+fn backs_off(mut driven: Driven, attempts: u32, until: EpochMs) -> Leaves {
+    driven.counted(false);
+    driven.because(Reason::Attempt { until, attempts });
+    Leaves::Waits(driven, WaitFor::until(until))
 }
 
 fn stopped(driven: Driven) -> Leaves {

@@ -22,6 +22,7 @@ mod outcome;
 mod parked;
 mod poll;
 mod promises;
+mod reasons;
 mod registry;
 mod services;
 mod signals;

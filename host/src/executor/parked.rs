@@ -12,6 +12,13 @@ use crate::workflow::{EpochMs, WorkflowId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due(EpochMs, u64);
 
+impl Due {
+    /// The time.
+    pub(super) fn at(&self) -> EpochMs {
+        self.0
+    }
+}
+
 /// The runs that wait for a time (lifetime: the process).
 #[derive(Debug, Default)]
 pub(super) struct Parked {
@@ -32,6 +39,11 @@ impl Parked {
     /// Takes a run out, wherever it stands.
     pub(super) fn leave(&mut self, due: Due) {
         self.by_due.remove(&due);
+    }
+
+    /// The runs that are due at `now`, in their order.
+    pub(super) fn due_before(&self, now: EpochMs) -> impl Iterator<Item = &WorkflowId> {
+        self.by_due.iter().take_while(move |(due, _)| due.0 <= now).map(|(_, run)| run)
     }
 
     /// Takes out the run that has been due for longest.

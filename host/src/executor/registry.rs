@@ -5,6 +5,7 @@
 //! either way.
 
 mod listen;
+mod reasons;
 #[cfg(test)]
 mod tests;
 
@@ -15,12 +16,14 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
+pub(super) use self::reasons::Page;
+use self::reasons::{Changed, Live, Marks};
 use super::parked::{Due, Parked};
 use super::signals::Signals;
 use crate::calls::WaitFor;
 use crate::clock::Clock;
 use crate::database::{Claim, Outcome};
-use crate::workflow::{EpochMs, Signal, WorkflowId};
+use crate::workflow::{EpochMs, Reason, Signal, WorkflowId};
 
 /// What those who wait for a run are told.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +42,10 @@ struct Entry {
     /// An attempt was counted that has not come to an end of its own.
     is_counted: bool,
     keeps: Keeps,
+    marks: Marks,
     parked: Option<Place>,
+    /// Apart, since most runs are parked and have none.
+    live: Option<Box<Live>>,
     /// Made when somebody listens: it is larger than all the rest, and nobody listens for most sleepers.
     news: Option<watch::Sender<News>>,
 }
@@ -58,11 +64,16 @@ struct Place {
     due: Option<Due>,
     /// For what others do.
     signals: Box<[Signal]>,
+    /// Since when.
+    since: EpochMs,
+    /// Why, if time and signals do not say it.
+    told: Option<Box<Reason>>,
 }
 
 impl Entry {
     fn new(claim: &Claim) -> Self {
-        Self { claim: claim.clone(), is_counted: false, keeps: Keeps::default(), parked: None, news: None }
+        let (keeps, marks) = (Keeps::default(), Marks::default());
+        Self { claim: claim.clone(), is_counted: false, keeps, marks, parked: None, live: None, news: None }
     }
 
     fn follow(&mut self) -> watch::Receiver<News> {
@@ -93,6 +104,7 @@ struct Runs {
     entries: HashMap<WorkflowId, Entry>,
     parked: Parked,
     signals: Signals,
+    changed: Changed,
 }
 
 impl Runs {
@@ -106,6 +118,7 @@ impl Runs {
         self.of(claim)?;
         let mut entry = self.entries.remove(claim.run())?;
         self.leave(claim.run(), entry.parked.take());
+        self.note_gone(&entry);
         Some(entry)
     }
 
@@ -117,8 +130,8 @@ impl Runs {
         }
     }
 
-    /// Parks a run.
-    fn park(&mut self, claim: &Claim, wait: WaitFor) -> NowParked {
+    /// Parks a run, now; for a reason, if the wait does not say it.
+    fn park(&mut self, claim: &Claim, wait: WaitFor, now: EpochMs, told: Option<Reason>) -> NowParked {
         let Some(entry) = self.entries.get_mut(claim.run()).filter(|entry| entry.claim == *claim) else {
             return NowParked::default();
         };
@@ -128,7 +141,8 @@ impl Runs {
             Some((due, is_first)) => (Some(due), is_first),
             None => (None, false),
         };
-        entry.parked = Some(Place { due, signals: wait.signals });
+        entry.parked = Some(Place { due, signals: wait.signals, since: now, told: told.map(Box::new) });
+        self.note_parked(run, now);
         NowParked { is_first, must_look }
     }
 
@@ -137,7 +151,7 @@ impl Runs {
         let Some(entry) = self.entries.get_mut(run) else { return false };
         let (claim, Some(place)) = (entry.claim.clone(), entry.parked.take()) else { return false };
         self.leave(run, Some(place));
-        self.park(&claim, WaitFor::until(now)).is_first
+        self.park(&claim, WaitFor::until(now), now, None).is_first
     }
 }
 
@@ -166,6 +180,9 @@ impl Shared {
         let mut old = runs.entries.insert(claim.run().clone(), Entry::new(claim));
         let place = old.as_mut().and_then(|old| old.parked.take());
         runs.leave(claim.run(), place);
+        if let Some(old) = &old {
+            runs.note_gone(old);
+        }
         drop(runs);
         if let Some(old) = old {
             // Which of the two claims is the older one, nobody can see here: an answer of the database may have been overtaken.
@@ -185,9 +202,10 @@ impl Shared {
     }
 
     /// Parks a run. True: it waits for a signal, and nobody looks yet.
-    fn park(&self, claim: &Claim, wait: WaitFor) -> bool {
+    fn park(&self, claim: &Claim, wait: WaitFor, told: Option<Reason>) -> bool {
         let has_signals = !wait.signals.is_empty();
-        let parked = self.lock().park(claim, wait);
+        let now = self.clock.now();
+        let parked = self.lock().park(claim, wait, now, told);
         if parked.is_first {
             self.sooner.notify_one();
         }
@@ -236,15 +254,15 @@ impl Registry {
         self.0.enter_unproven(claim).then(|| self.driven(claim.clone(), Keeps::default()))
     }
 
-    /// Enters a run that has nothing to do before `wake`.
-    pub(super) fn enter_parked(&self, claim: &Claim, wake: EpochMs) {
+    /// Enters a run that has nothing to do before `wake`; for a reason, if it is not that it sleeps until then.
+    pub(super) fn enter_parked(&self, claim: &Claim, wake: EpochMs, told: Option<Reason>) {
         if self.0.enter(claim) {
-            self.0.park(claim, WaitFor::until(wake));
+            self.0.park(claim, WaitFor::until(wake), told);
         }
     }
 
     fn driven(&self, claim: Claim, keeps: Keeps) -> Driven {
-        Driven { registry: Arc::clone(&self.0), claim, keeps, end: End::Elsewhere }
+        Driven { registry: Arc::clone(&self.0), claim, keeps, told: None, end: End::Elsewhere }
     }
 
     /// Takes the run that has been due for longest; from here on it is driven.
@@ -257,6 +275,7 @@ impl Registry {
         let entry = runs.entries.get_mut(&run).expect("who leaves the registry leaves its place among the parked too");
         let (claim, keeps, place) = (entry.claim.clone(), entry.keeps, entry.parked.take());
         runs.leave(&run, place);
+        runs.note_parked(&run, now);
         drop(runs);
         Ok(self.driven(claim, keeps))
     }
@@ -309,6 +328,7 @@ pub(super) struct Driven {
     registry: Arc<Shared>,
     claim: Claim,
     keeps: Keeps,
+    told: Option<Reason>,
     end: End,
 }
 
@@ -349,6 +369,11 @@ impl Driven {
         if let Some(entry) = self.registry.lock().of(&self.claim) {
             entry.is_counted = is_counted;
         }
+    }
+
+    /// Why it is parked, if what it waits for does not say it.
+    pub(super) fn because(&mut self, reason: Reason) {
+        self.told = Some(reason);
     }
 
     /// Something is in the way of taking the run up. Returns how often in a row that was so before.
@@ -392,7 +417,7 @@ impl Driven {
                 entry.news = None;
             }
         }
-        self.registry.park(&self.claim, wait)
+        self.registry.park(&self.claim, wait, self.told.take())
     }
 }
 

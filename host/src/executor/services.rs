@@ -7,11 +7,13 @@ use tokio::sync::Semaphore;
 use super::Executor;
 use super::difference::difference;
 use super::start::{NewOrFound, StartError, Started};
-use crate::calls::{Interrupt, Listening, Program, Services, StartRequest, StartedRun, StepCall, StepEnd, WaitFor};
+use crate::calls::{
+    Interrupt, Listening, Program, Services, StartRequest, StartedRun, StepCall, StepEnd, WaitFor, Waits,
+};
 use crate::clock::Clock;
 use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
 use crate::workflow::{
-    AppName, Arguments, Code, Failure, Key, Offset, PromiseName, RecordedResult, Signal, StepKind, StreamPage,
+    AppName, Arguments, Code, Failure, Key, Offset, PromiseName, Reason, RecordedResult, Signal, StepKind, StreamPage,
     TraceContext, WorkflowId,
 };
 
@@ -102,6 +104,10 @@ impl Services for Executor {
 
     fn steps_at_once(&self) -> usize {
         usize::try_from(self.limits.steps_per_run_at_once).unwrap_or(Semaphore::MAX_PERMITS)
+    }
+
+    fn waits(&self, claim: &Claim, reason: Reason) -> Waits {
+        Waits::new(self.runs.waits(claim, reason))
     }
 
     fn listen(&self, signals: &[Signal]) -> Listening {

@@ -16,7 +16,7 @@ use crate::calls::{
 use crate::database::{Doom, Flight, GuestSession, NewRecord, SessionEnd, SqlFailure, until_answered};
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
-use crate::workflow::{Code, Failure, Isolation, RecordedResult, StepKind, TraceContext, WorkflowId, doubled};
+use crate::workflow::{Code, Failure, Isolation, Reason, RecordedResult, StepKind, TraceContext, WorkflowId, doubled};
 
 /// How often a body is run again because of conflicts or lost connections. A guest can bring either about by itself, so
 /// there must be an end; with the back-off below it comes after half an hour of bad luck in a row.
@@ -200,8 +200,15 @@ impl Executor {
             tracing::warn!("{error}");
             Interrupt::Reload
         })?;
+        // One that a handler reads by has no run.
+        let claim = run.as_ref().and_then(|run| self.runs.claim_of(run));
+        let waits = |reason| claim.as_ref().map(|claim| self.runs.waits(claim, reason));
+        let waiting = waits(Reason::Slot);
         let slot = self.slots.step().await;
+        drop(waiting);
+        let waiting = waits(Reason::Database);
         let session = self.open(app, isolation, read_only).await;
+        drop(waiting);
         failpoint::hit("transaction.begun").await;
         let phase = Phase::Transaction(Box::new(TransactionCalls { session, run }));
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);

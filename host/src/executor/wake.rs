@@ -15,7 +15,7 @@ use super::drive::Next;
 use super::registry::Driven;
 use crate::calls::WaitFor;
 use crate::database::TakenRun;
-use crate::workflow::{AttemptBackoff, EpochMs, doubled};
+use crate::workflow::{AttemptBackoff, EpochMs, Reason, doubled};
 
 /// How long a run waits when its row is locked or cannot be read, at first and at most. Most locks last for milliseconds,
 /// and what has lasted for a minute may last for an hour.
@@ -66,12 +66,14 @@ impl Executor {
         let wait = AttemptBackoff::after_takeover(taken.attempts);
         let now = self.clock.now();
         let mut wake = taken.sleeps_until.map_or(now, |wake| wake.max(now));
+        let mut told = None;
         if !wait.is_zero() {
             let attempts = taken.attempts;
             tracing::info!(workflow = %taken.claim.run(), attempts, "waiting {wait:?} before the next attempt");
             wake = after(wake, wait);
+            told = Some(Reason::Attempt { until: wake, attempts });
         }
-        self.runs.enter_parked(&taken.claim, wake);
+        self.runs.enter_parked(&taken.claim, wake, told);
     }
 
     /// Parks a run until what it waits for has come.
@@ -91,6 +93,7 @@ impl Executor {
         } else {
             tracing::debug!(workflow = %run, "cannot take up the workflow: {reason}; trying again in {pause:?}");
         }
+        driven.because(Reason::Database);
         self.park(driven, WaitFor::until(after(self.clock.now(), pause)));
     }
 }

@@ -32,7 +32,8 @@ const RETRY_AFTER_RESTART: HeaderValue = HeaderValue::from_static("5");
 pub(super) async fn read(executor: &Executor, run: &WorkflowId) -> Result<Response, Problem> {
     let row = tokio::time::timeout(READ_TIMEOUT, executor.database().run(run)).await;
     let row = row.map_err(|error| unavailable(run, &error))?.map_err(|error| unavailable(run, &error))?;
-    let row = row.ok_or_else(|| no_such_workflow(run))?;
+    let mut row = row.ok_or_else(|| no_such_workflow(run))?;
+    executor.tell_row(&mut row);
     let text = serde_json::to_string(&row);
     let text =
         text.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("internal"), error.to_string()))?;

@@ -50,6 +50,12 @@ impl PromiseName {
         Topic::stored(&self.key())
     }
 
+    /// The name of the promise whose settlements have this topic, if they do.
+    #[must_use]
+    pub fn of_topic(topic: &Topic) -> Option<Self> {
+        topic.as_str().strip_prefix(PROMISE).map(|name| Self(name.into()))
+    }
+
     /// The key of its settlement: there is one for each run.
     #[must_use]
     pub fn key(&self) -> String {

@@ -39,6 +39,12 @@ impl Topic {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// As people know it. `None`: that of messages without one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        Some(self.as_str()).filter(|text| *text != NO_TOPIC)
+    }
 }
 
 impl fmt::Debug for Topic {

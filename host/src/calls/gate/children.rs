@@ -13,7 +13,8 @@ use crate::calls::unsettled::check;
 use crate::database::{Landed, Outcome, WORKFLOW_EXISTS};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, Code, Failure, Operation, OperationDigest, OperationKind, RecordedResult, Signal, Terms, WorkflowId,
+    Arguments, Code, Failure, Operation, OperationDigest, OperationKind, Reason, RecordedResult, Signal, Terms,
+    WorkflowId,
 };
 
 /// The name of a wait for the end of a run, as DBOS records it.
@@ -94,9 +95,11 @@ impl Gate {
     /// The outcome of another run. The instance is given up in a long wait, unless it has steps that run beside it.
     async fn end_of(&mut self, run: &WorkflowId) -> Result<Option<Outcome>, Interrupt> {
         let services = self.services.clone();
+        let waits = self.waits(Reason::Workflow { id: run.as_str().into() });
         if let Some(outcome) = self.handles.while_running(services.outcome(run)).await? {
             return Ok(outcome);
         }
+        drop(waits);
         // A step may have ended in the meantime: what it has recorded must be found by whoever loads the run next.
         self.settle().await?;
         services.wait_for_outcome(run).await

@@ -113,6 +113,12 @@ impl Handles {
         Arc::clone(self.groups.entry(number).or_insert_with(|| Arc::new(Semaphore::new(permits))))
     }
 
+    /// The steps that run.
+    pub(super) fn running(&self) -> impl Iterator<Item = StepNumber> {
+        let is_running = |handle: &Handle| matches!(handle.state, State::Running(_));
+        self.steps.iter().filter(move |(_, handle)| is_running(handle)).map(|(number, _)| *number)
+    }
+
     fn insert(&mut self, number: StepNumber, called: Called, state: State) {
         self.bytes = self.bytes.saturating_add(called.bytes);
         self.steps.insert(number, Handle { called, state });

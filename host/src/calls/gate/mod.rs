@@ -47,12 +47,13 @@ use super::interrupt::Interrupt;
 use super::log::GuestLog;
 use super::services::{Program, Services};
 use super::unsettled::Unsettled;
+use super::waits::Waits;
 use super::withheld::Withheld;
 use crate::database::{Claim, NewRecord};
 use crate::failpoint;
 use crate::workflow::{
-    Budget, EpochMs, Failure, History, LastTaken, Operation, OperationDigest, PromiseName, Record, RecordedResult,
-    StepNumber, TraceContext, WorkflowId, WorkflowTime,
+    Budget, EpochMs, Failure, History, LastTaken, Operation, OperationDigest, PromiseName, Reason, Record,
+    RecordedResult, StepNumber, TraceContext, WorkflowId, WorkflowTime,
 };
 
 /// The longest arguments or result, in bytes of JSON text. Larger data belongs into the app's own tables; a history of
@@ -190,12 +191,19 @@ impl Gate {
         Ok((number, found))
     }
 
+    /// The run waits for this, until what is returned is dropped.
+    fn waits(&self, reason: Reason) -> Waits {
+        self.services.waits(&self.claim, reason)
+    }
+
     /// Waits until every record that the guest has seen is durable.
     ///
     /// # Errors
     /// When the instance must be given up.
     pub async fn settle(&mut self) -> Result<(), Interrupt> {
-        self.unsettled().settle().await?;
+        let unsettled = self.unsettled();
+        let _waits = unsettled.is_open().then(|| self.waits(Reason::Database));
+        unsettled.settle().await?;
         self.chain.forget_written();
         Ok(())
     }

@@ -18,8 +18,8 @@ use crate::calls::listening::Listening;
 use crate::calls::unsettled::Behind;
 use crate::failpoint;
 use crate::workflow::{
-    Code, EpochMs, Failure, Operation, OperationDigest, OperationKind, Pair, Record, RecordedResult, SLEEP, Started,
-    StepKind, StepNumber,
+    Code, EpochMs, Failure, Operation, OperationDigest, OperationKind, Pair, Reason, Record, RecordedResult, SLEEP,
+    Started, StepKind, StepNumber,
 };
 
 /// `function_name` of a `select`, as DBOS has it.
@@ -123,9 +123,11 @@ impl Gate {
             self.leave()?;
             self.say().await?;
         }
+        let waits = self.handles.ended(step).is_none().then(|| self.waits(Reason::steps([step])));
         while self.handles.ended(step).is_none() {
             self.handles.next().await?;
         }
+        drop(waits);
         self.deliver(step).await
     }
 
@@ -156,6 +158,7 @@ impl Gate {
             failpoint::hit("pair.before_wait").await;
         }
         let services = self.services.clone();
+        let waits = self.handles.ended(step).is_none().then(|| self.waits(Reason::steps([step])));
         let mut over = std::pin::pin!(services.clock().sleep_until(deadline));
         while self.handles.ended(step).is_none() {
             tokio::select! {
@@ -164,6 +167,7 @@ impl Gate {
                 () = &mut over => self.cancel_step(step, timed_out(milliseconds), deadline).await?,
             }
         }
+        drop(waits);
         self.deliver(step).await
     }
 
@@ -294,6 +298,7 @@ impl Gate {
         if deadline.is_some() {
             failpoint::hit("pair.before_wait").await;
         }
+        let waits = self.waits(Reason::steps(steps.iter().copied()));
         let winner = loop {
             let ended = steps.iter().enumerate().filter_map(|(place, step)| Some((place, self.handles.ended(*step)?)));
             // Of several, the first by the clock; so it is the same one whenever this is asked again.
@@ -306,6 +311,7 @@ impl Gate {
                 () = &mut over => break None,
             }
         };
+        drop(waits);
         let result = match winner {
             Some(place) => RecordedResult::Output(steps[place].to_string()),
             None => RecordedResult::Nothing,
@@ -360,6 +366,7 @@ impl Gate {
     /// As [`Self::settle`]; of steps that end meanwhile it is heard.
     pub(super) async fn settle_beside(&mut self) -> Result<(), Interrupt> {
         let unsettled = self.unsettled();
+        let _waits = unsettled.is_open().then(|| self.waits(Reason::Database));
         self.handles.beside(unsettled.settle()).await?;
         self.chain.forget_written();
         Ok(())
@@ -369,9 +376,11 @@ impl Gate {
     /// would have to begin anew.
     pub(super) async fn wait(&mut self, wait: WaitFor, listening: &Listening) -> Result<(), Interrupt> {
         let services = self.services.clone();
+        let waits = wait.reason().map(|reason| self.waits(reason));
         if self.handles.while_running(services.wait_here(&wait, listening)).await?.is_some() {
             return Ok(());
         }
+        drop(waits);
         // A step may have ended in the meantime: what it has recorded must be found by whoever loads the run next.
         self.settle().await?;
         services.wait(wait, listening).await
@@ -384,6 +393,7 @@ impl Gate {
     pub async fn end_started(&mut self) -> Result<(), Interrupt> {
         self.leave()?;
         let mut exhausted = Ok(());
+        let _waits = self.handles.are_running().then(|| self.waits(Reason::steps(self.handles.running())));
         while self.handles.are_running() {
             match self.handles.next().await {
                 // That a step may not begin any more keeps no other from coming to its end.

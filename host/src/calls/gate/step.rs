@@ -11,7 +11,7 @@ use crate::calls::interrupt::Interrupt;
 use crate::calls::services::{Commit, StepCall};
 use crate::calls::unsettled::Behind;
 use crate::failpoint;
-use crate::workflow::{Code, Failure, Operation, OperationDigest, OperationKind, StepKind, StepNumber};
+use crate::workflow::{Code, Failure, Operation, OperationDigest, OperationKind, Reason, StepKind, StepNumber};
 
 impl Gate {
     /// A transaction or a communicator.
@@ -46,7 +46,9 @@ impl Gate {
         let behind = Behind::of((start, &self.chain), claim, &self.services, log);
         let behind = behind.as_ref();
         let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start, behind, log };
+        let waits = self.services.waits(&self.claim, Reason::steps([number]));
         let end = self.handles.beside(self.services.run_step(call)).await?;
+        drop(waits);
         failpoint::hit("gate.after_effect").await;
         match end.commit {
             Commit::Done => {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::waits;
 use crate::cli::args::ConfigArgs;
 use crate::cli::config::Config;
 use crate::cli::escape;
@@ -56,6 +57,8 @@ fn for_people(run: &RunRow) -> String {
         ("updated", time(Some(run.updated_at))),
         ("completed", time(run.completed_at)),
         ("deadline", time(run.deadline)),
+        ("waits for", run.waiting.as_ref().map(|waiting| waits::in_words(&waiting.reason))),
+        ("since", run.waiting.as_ref().map(|waiting| local_time(waiting.since.0))),
         ("input", json(&run.input)),
         ("output", json(&run.output)),
         ("error", json(&run.error)),

@@ -4,13 +4,14 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{Span, Timestamp, Zoned};
 
+use super::waits;
 use crate::cli::args::ConfigArgs;
 use crate::cli::config::Config;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::open::Opened;
 use crate::cli::output;
-use crate::cli::table::{Table, cut, local_time, optional, whole};
+use crate::cli::table::{Table, cut, if_used, local_time, optional, whole};
 use crate::database::{ListFilter, RunRow};
 use crate::workflow::{EpochMs, Status};
 
@@ -102,13 +103,15 @@ fn table(runs: &[RunRow]) -> String {
     let cells = |run: &RunRow| {
         let (status, created) = (run.status.to_string(), local_time(run.created_at.0));
         let executor = run.executor.clone().unwrap_or_default();
-        [run.id.clone(), status, run.name.clone(), created, run.attempts.to_string(), executor]
+        let waits = run.waiting.as_ref().map(|waiting| waits::in_short(&waiting.reason)).unwrap_or_default();
+        [run.id.clone(), status, run.name.clone(), waits, created, run.attempts.to_string(), executor]
     };
     if runs.windows(2).all(|pair| pair[0].app == pair[1].app) {
         let mut table = Table::new([
             whole("ID"),
             whole("STATUS"),
             cut("NAME", 8),
+            if_used("WAITS"),
             optional("CREATED"),
             optional("ATTEMPTS"),
             optional("EXECUTOR"),
@@ -121,13 +124,14 @@ fn table(runs: &[RunRow]) -> String {
         cut("APP", 8),
         whole("STATUS"),
         cut("NAME", 8),
+        if_used("WAITS"),
         optional("CREATED"),
         optional("ATTEMPTS"),
         optional("EXECUTOR"),
     ]);
     for run in runs {
-        let [id, status, name, created, attempts, executor] = cells(run);
-        table.push([id, run.app.clone().unwrap_or_default(), status, name, created, attempts, executor]);
+        let [id, status, name, waits, created, attempts, executor] = cells(run);
+        table.push([id, run.app.clone().unwrap_or_default(), status, name, waits, created, attempts, executor]);
     }
     table.for_output()
 }

@@ -10,6 +10,7 @@ pub(crate) mod list;
 pub(crate) mod resume;
 pub(crate) mod rewind;
 pub(crate) mod steps;
+mod waits;
 
 use clap::{Args, Subcommand};
 

@@ -13,7 +13,7 @@ use crate::workflow::{AppName, Arguments, ComponentDigest};
 const LATE: EpochMs = EpochMs(i64::MAX);
 
 /// A claim of the run; each is another one.
-fn claim() -> Claim {
+pub(super) fn claim() -> Claim {
     let (app, version) = (AppName::parse("shop").expect("a name"), ComponentDigest::of(b""));
     let arguments = Arguments::default();
     let run = WorkflowId::stored("a");
@@ -24,7 +24,7 @@ fn claim() -> Claim {
 #[test]
 fn a_parked_run_is_taken_out_when_it_is_due_under_its_own_claim() {
     let (registry, claim) = (Registry::default(), claim());
-    registry.enter_parked(&claim, EpochMs(5));
+    registry.enter_parked(&claim, EpochMs(5), None);
     assert!(registry.enter(&claim).is_none(), "it is here already");
     assert_eq!(registry.take_due(EpochMs(4)).err(), Some(Some(EpochMs(5))));
     let driven = registry.take_due(EpochMs(5)).expect("it is due");
@@ -40,9 +40,9 @@ fn a_parked_run_is_taken_out_when_it_is_due_under_its_own_claim() {
 #[test]
 fn what_ends_a_claim_finds_it_among_the_parked() {
     let (registry, first, second) = (Registry::default(), claim(), claim());
-    registry.enter_parked(&first, EpochMs(5));
+    registry.enter_parked(&first, EpochMs(5), None);
     let news = registry.follow(first.run()).expect("it is here");
-    registry.enter_parked(&second, EpochMs(7));
+    registry.enter_parked(&second, EpochMs(7), None);
     assert_eq!(*news.borrow(), News::LookElsewhere);
     assert_eq!(registry.take_due(EpochMs(6)).err(), Some(Some(EpochMs(7))), "the older claim has left its place");
     assert!(!registry.give_up(&first) && registry.give_up(&second));
@@ -53,9 +53,9 @@ fn what_ends_a_claim_finds_it_among_the_parked() {
 #[test]
 fn a_displaced_run_is_doubted_and_a_claim_that_is_over_is_not() {
     let (registry, first, second) = (Registry::default(), claim(), claim());
-    registry.enter_parked(&first, EpochMs(5));
+    registry.enter_parked(&first, EpochMs(5), None);
     assert!(!registry.take_abandoned());
-    registry.enter_parked(&second, EpochMs(5));
+    registry.enter_parked(&second, EpochMs(5), None);
     assert!(registry.take_abandoned(), "the claim that came last may be the older one");
     let news = registry.follow(second.run()).expect("it is here");
     registry.take_due(EpochMs(5)).expect("it is due").gone();

@@ -1,7 +1,12 @@
 //! Parents and their children: waiting for them, starting them on terms, asking about them, cancelling them. A parent that
 //! kept what it needs to run while it waits would leave none for its child.
 
-use dbos_guest::{RunStatus, cancel, cancel_with_children, prelude::*, resume, run_status, serde_json::{self, Value}};
+use dbos_guest::{
+    RunStatus, cancel, cancel_with_children,
+    prelude::*,
+    resume, run_status,
+    serde_json::{self, Value},
+};
 
 #[transaction]
 fn grow(name: &str) -> String {
