@@ -147,7 +147,7 @@ mod tests {
         let again = Waiting { reason: Reason::Database, since: EpochMs(8) };
         database.tell_reasons(&[(claim.clone(), again.clone())], &[]).await.unwrap();
         assert_eq!(database.run(claim.run()).await.unwrap().unwrap().waiting, Some(again));
-        database.tell_reasons(&[], &[claim.clone()]).await.unwrap();
+        database.tell_reasons(&[], std::slice::from_ref(&claim)).await.unwrap();
         let waiting = database.run(claim.run()).await.unwrap().unwrap().waiting;
         assert!(matches!(waiting, Some(Waiting { reason: Reason::Sleep { .. }, .. })), "its record speaks again");
     }

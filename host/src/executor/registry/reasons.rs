@@ -286,7 +286,7 @@ mod tests {
         assert!(page_after(&registry, TOLD_AFTER_MS).is_empty(), "it is told");
         registry.raise(&child());
         let driven = registry.take_due(EpochMs(i64::MAX)).expect("it is due");
-        assert_eq!(page_after(&registry, TOLD_AFTER_MS).over, [claim.clone()]);
+        assert_eq!(page_after(&registry, TOLD_AFTER_MS).over, std::slice::from_ref(&claim));
         drop(driven);
         assert!(page_after(&registry, TOLD_AFTER_MS).is_empty(), "nothing of it is told any more");
     }
