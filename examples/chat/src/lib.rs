@@ -50,9 +50,9 @@ fn start() -> Result<String> {
 fn model(question: Json<Question>) -> Result<String> {
     let words = question.0.words;
     Ok(format!(
-        "You have said {} words, and the last one was {:?}.",
+        "You have said {} words, and the last one was “{}”.",
         words.split(' ').count(),
-        words.split(' ').next_back()
+        words.split(' ').next_back().unwrap_or_default()
     ))
 }
 
