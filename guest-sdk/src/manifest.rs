@@ -33,6 +33,8 @@ struct Step {
     kind: Kind,
     parameters: Vec<Parameter>,
     result: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -87,7 +89,8 @@ fn step(entry: &registry::Step) -> Step {
             Kind::Communicator { attempts, interval_ms, backoff, max_interval_ms, timeout_ms }
         }
     };
-    Step { name: entry.name, kind, parameters: parameters(entry.parameters), result: (entry.result)() }
+    let (name, undo) = (entry.name, entry.undo);
+    Step { name, kind, parameters: parameters(entry.parameters), result: (entry.result)(), undo }
 }
 
 fn route(entry: &registry::Route) -> Route {

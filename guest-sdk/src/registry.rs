@@ -44,6 +44,8 @@ pub struct Step {
     pub run: Run,
     /// What kind of step it is, with its options.
     pub kind: StepKind,
+    /// The step that undoes it.
+    pub undo: Option<&'static str>,
 }
 
 /// The kinds of steps.

@@ -70,4 +70,5 @@ mod terminals;
 mod tidy;
 mod tls;
 mod traces;
+mod undo;
 mod vacuum;

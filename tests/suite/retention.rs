@@ -27,6 +27,8 @@ WITH given AS (
     INSERT INTO dbos_host.origin SELECT id, 'o', 1, 1, '{}', '{}' FROM given
 ), waiting AS (
     INSERT INTO dbos_host.waiting SELECT id, 'o', '{}', 1 FROM given
+), undo AS (
+    INSERT INTO dbos_host.undo SELECT id, 1, 1, 'grow', 'shrink', '{}' FROM given
 ), attempt AS (
     INSERT INTO dbos_host.attempt (workflow_uuid, records) SELECT id, 3 FROM given
 )
@@ -44,7 +46,7 @@ WITH given AS (SELECT workflow_uuid AS id FROM dbos.workflow_status), event AS (
 INSERT INTO dbos.notifications (destination_uuid, topic, message) SELECT id, 't', '1' FROM given";
 
 /// The tables that have rows of runs, each with the column that names the run.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 13] = [
     ("dbos.workflow_status", "workflow_uuid"),
     ("dbos.workflow_input", "workflow_uuid"),
     ("dbos.workflow_output", "workflow_uuid"),
@@ -57,6 +59,7 @@ const TABLES: [(&str, &str); 12] = [
     ("dbos_host.attempt", "workflow_uuid"),
     ("dbos_host.origin", "workflow_uuid"),
     ("dbos_host.waiting", "workflow_uuid"),
+    ("dbos_host.undo", "workflow_uuid"),
 ];
 
 /// A run: its id, status, app, parent, and how many days ago it ended.

@@ -146,6 +146,9 @@ fn start_step(name: &str, function: &Function) -> TokenStream {
                 ::dbos_guest::__private::start_step(#name, __dbos_arguments, ::std::option::Option::None)
             }
 
+            #[doc(hidden)]
+            #visibility const __DBOS_NAME: &'static str = #name;
+
             /// As `start`, in a group whose steps share a bound.
             #visibility fn start_in(
                 __dbos_group: ::dbos_guest::Group,
@@ -184,8 +187,11 @@ fn body(kind: Kind, name: &str, options: &Options, function: &Function) -> Token
     let value = &function.output.value;
     let encode = quote_spanned!(place(value)=> ::dbos_guest::__private::encode_result(#name, &__dbos_value));
     let registration = registration(kind, name, options, function);
+    let undo_fits = undo_fits(options, function);
     quote! {
         const _: () = {
+            #undo_fits
+
             #(#levels)*
             #[allow(
                 clippy::needless_pass_by_value,
@@ -210,6 +216,21 @@ fn body(kind: Kind, name: &str, options: &Options, function: &Function) -> Token
     }
 }
 
+/// A function that nobody calls: the compiler checks with it that the undo takes what it will be given.
+fn undo_fits(options: &Options, function: &Function) -> TokenStream {
+    let Some(undo) = &options.undo else { return TokenStream::new() };
+    let parameters = caller_parameters(&function.parameters);
+    let arguments = function.parameters.iter().map(|parameter| &parameter.ident);
+    let value = &function.output.value;
+    let call = quote_spanned!(place(undo)=> #undo(#(#arguments,)* __dbos_result));
+    quote! {
+        #[allow(dead_code, clippy::too_many_arguments, reason = "it is only compiled")]
+        fn __dbos_undo_fits(__dbos_result: ::std::option::Option<#value>, #parameters) {
+            let _ = #call;
+        }
+    }
+}
+
 fn registration(kind: Kind, name: &str, options: &Options, function: &Function) -> TokenStream {
     let parameters = function.parameters.iter().map(|parameter| {
         let Parameter { name, owned, .. } = parameter;
@@ -228,12 +249,17 @@ fn registration(kind: Kind, name: &str, options: &Options, function: &Function) 
         result: #result,
         run: __dbos_run,
     };
+    let undo = match &options.undo {
+        Some(undo) => quote_spanned!(place(undo)=> ::std::option::Option::Some(#undo::__DBOS_NAME)),
+        None => quote!(::std::option::Option::None),
+    };
     let entry = match kind {
         Kind::Workflow => quote!(::dbos_guest::__private::Workflow { #common }),
         Kind::Transaction => {
             let Options { isolation, read_only, .. } = options;
             quote!(::dbos_guest::__private::Step {
                 #common
+                undo: #undo,
                 kind: ::dbos_guest::__private::StepKind::Transaction { isolation: #isolation, read_only: #read_only },
             })
         }
@@ -241,6 +267,7 @@ fn registration(kind: Kind, name: &str, options: &Options, function: &Function) 
             let Options { attempts, interval_ms, backoff, max_interval_ms, timeout_ms, .. } = options;
             quote!(::dbos_guest::__private::Step {
                 #common
+                undo: #undo,
                 kind: ::dbos_guest::__private::StepKind::Communicator {
                     attempts: #attempts,
                     interval_ms: #interval_ms,

@@ -51,6 +51,7 @@ pub fn workflow(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Options:
 /// * `isolation = "serializable"` (default), `"repeatable read"` or `"read committed"`;
 /// * `read_only`: the database refuses writes; from a handler such a call is not recorded;
+/// * `undo = unreserve`: the step that undoes it when its workflow fails, as for a communicator; its `result` is always there;
 /// * `name = "…"`: the public name, under which the step is recorded.
 #[proc_macro_attribute]
 pub fn transaction(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -69,7 +70,24 @@ pub fn transaction(options: TokenStream, item: TokenStream) -> TokenStream {
 /// * `backoff = 2.0`: by what the wait grows before each further one;
 /// * `max_interval = "1h"`: the longest wait;
 /// * `timeout = "1m"`: how long one attempt may take;
+/// * `undo = refund`: the step that undoes it, see below;
 /// * `name = "…"`: the public name, under which the step is recorded.
+///
+/// **Undo.** When a workflow ends with an error, is cancelled, or runs out of time, its steps that have an undo are undone, what
+/// happened last first. The undo is a step of either kind with the same parameters and one more, `result`:
+///
+/// ```text
+/// #[communicator(undo = refund)]
+/// fn charge(order: u64, amount: u32) -> Result<Receipt> { … }
+///
+/// #[communicator(attempts = 10)]
+/// fn refund(order: u64, amount: u32, result: Option<Receipt>) -> Result<()> { … }
+/// ```
+///
+/// A step that has failed is not undone. One that was given up on its way (by the cancel, or because its time was over) is undone
+/// with `None`: nobody knows what it has done, so its undo has to find that out. The undos run as a workflow of their own,
+/// `<id>-undo`, which is durable and recorded like any other; one that fails does not keep the others from being done. A run that
+/// was undone cannot be resumed. What undoes a step is written down before the step begins, which costs a commit.
 #[proc_macro_attribute]
 pub fn communicator(options: TokenStream, item: TokenStream) -> TokenStream {
     durable_function(Kind::Communicator, options, item)

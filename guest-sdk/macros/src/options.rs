@@ -5,7 +5,7 @@
 
 use proc_macro2::TokenStream;
 use syn::{
-    Ident, Lit, LitStr, Token,
+    Ident, Lit, LitStr, Path, Token,
     parse::{Parse, ParseStream, Parser},
     punctuated::Punctuated,
 };
@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) backoff: f64,
     pub(crate) max_interval_ms: u64,
     pub(crate) timeout_ms: u64,
+    /// The step that undoes it, by its path.
+    pub(crate) undo: Option<Path>,
 }
 
 impl Default for Options {
@@ -39,21 +41,30 @@ impl Default for Options {
             backoff: 2.0,
             max_interval_ms: 3_600_000,
             timeout_ms: 60_000,
+            undo: None,
         }
     }
 }
 
-/// `key` or `key = literal`.
+/// `key`, `key = literal`, or `undo = path`.
 struct Entry {
     key: Ident,
     value: Option<Lit>,
+    path: Option<Path>,
 }
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let key = input.parse()?;
-        let value = if input.parse::<Option<Token![=]>>()?.is_some() { Some(input.parse()?) } else { None };
-        Ok(Entry { key, value })
+        let (mut value, mut path) = (None, None);
+        if input.parse::<Option<Token![=]>>()?.is_some() {
+            if key == "undo" && !input.peek(Lit) {
+                path = Some(input.parse()?);
+            } else {
+                value = Some(input.parse()?);
+            }
+        }
+        Ok(Entry { key, value, path })
     }
 }
 
@@ -76,8 +87,8 @@ pub(crate) fn parse(kind: Kind, tokens: TokenStream) -> syn::Result<Options> {
 fn allowed(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Workflow => &["name"],
-        Kind::Transaction => &["name", "isolation", "read_only"],
-        Kind::Communicator => &["name", "attempts", "interval", "backoff", "max_interval", "timeout"],
+        Kind::Transaction => &["name", "isolation", "read_only", "undo"],
+        Kind::Communicator => &["name", "attempts", "interval", "backoff", "max_interval", "timeout", "undo"],
     }
 }
 
@@ -95,6 +106,7 @@ fn set(options: &mut Options, kind: Kind, entry: &Entry) -> syn::Result<()> {
             None => options.read_only = true,
             Some(value) => return Err(syn::Error::new(value.span(), "`read_only` stands alone, without a value")),
         },
+        "undo" => options.undo = Some(entry.path.clone().ok_or_else(|| wrong(entry, "the_step_that_undoes_it"))?),
         "attempts" => options.attempts = attempts(entry)?,
         "backoff" => options.backoff = backoff(entry)?,
         "interval" => options.interval_ms = duration(entry)?,
@@ -112,6 +124,11 @@ fn check_retry(options: &Options, seen: &[&Ident]) -> syn::Result<()> {
     {
         let why = format!("`{key}` has no effect on a communicator that is tried once: add `attempts = 3`, say");
         return Err(syn::Error::new(key.span(), why));
+    }
+    if options.read_only
+        && let Some(key) = find("undo")
+    {
+        return Err(syn::Error::new(key.span(), "`undo` has no effect on a transaction that only reads"));
     }
     if options.interval_ms > options.max_interval_ms
         && let Some(key) = find("interval").or(find("max_interval"))
@@ -210,7 +227,7 @@ mod tests {
         );
         assert_eq!(
             refused(Transaction, quote!(readonly)),
-            "`readonly` is not an option of a transaction; its options are `name`, `isolation`, `read_only`"
+            "`readonly` is not an option of a transaction; its options are `name`, `isolation`, `read_only`, `undo`"
         );
         assert_eq!(refused(Communicator, quote!(attempts = 2, attempts = 3)), "`attempts` is given twice");
         assert!(refused(Communicator, quote!(attempts = 0)).contains("at least 1"));
@@ -220,6 +237,15 @@ mod tests {
         assert!(refused(Communicator, quote!(timeout = "fast")).contains("is not a duration"));
         assert!(refused(Transaction, quote!(isolation = "snapshot")).contains("\"repeatable read\""));
         assert!(refused(Transaction, quote!(read_only = true)).contains("stands alone"));
+    }
+
+    #[test]
+    fn an_undo_is_named_by_its_path() {
+        let options = parse(Communicator, quote!(undo = payments::refund)).unwrap();
+        assert_eq!(options.undo, Some(syn::parse_quote!(payments::refund)));
+        assert!(refused(Communicator, quote!(undo = "refund")).contains("`undo = the_step_that_undoes_it`"));
+        assert!(refused(Communicator, quote!(undo)).contains("`undo = the_step_that_undoes_it`"));
+        assert!(refused(Transaction, quote!(read_only, undo = refund)).contains("only reads"));
     }
 
     #[test]

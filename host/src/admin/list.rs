@@ -60,16 +60,20 @@ pub(super) fn survey(body: &[u8], queued: bool) -> Result<Survey, String> {
     Ok(survey)
 }
 
-/// Reads the body of a cancel: whether children are cancelled too.
-pub(super) fn cancel_children(body: &[u8]) -> Result<bool, String> {
-    let mut with_children = false;
+/// Reads the body of a cancel: whether children are cancelled too, and whether nothing is undone.
+pub(super) fn how_to_cancel(body: &[u8]) -> Result<(bool, bool), String> {
+    let (mut with_children, mut without_undo) = (false, false);
     for (key, value) in &object(body)? {
         match key.as_str() {
             "cancel_children" => with_children = flag(key, value)?,
-            _ => return Err(format!("there is no option `{}`; there is `cancel_children`", key.escape_debug())),
+            "without_undo" => without_undo = flag(key, value)?,
+            _ => {
+                let key = key.escape_debug();
+                return Err(format!("there is no option `{key}`; there are `cancel_children` and `without_undo`"));
+            }
         }
     }
-    Ok(with_children)
+    Ok((with_children, without_undo))
 }
 
 /// Reads `limit` and `offset` of a query.
@@ -189,7 +193,8 @@ mod tests {
         assert_eq!(page("limit=3&offset=4"), Ok((3, 4)));
         assert_eq!(page(""), Ok((MOST_WITH_PAYLOADS, 0)));
         assert!(page("limit=x").is_err() && page("first=3").is_err() && page("limit=1001").is_err());
-        assert_eq!(cancel_children(br#"{"cancel_children":true}"#), Ok(true));
-        assert!(cancel_children(br#"{"children":true}"#).is_err());
+        assert_eq!(how_to_cancel(br#"{"cancel_children":true}"#), Ok((true, false)));
+        assert_eq!(how_to_cancel(br#"{"without_undo":true}"#), Ok((false, true)));
+        assert!(how_to_cancel(br#"{"children":true}"#).is_err());
     }
 }

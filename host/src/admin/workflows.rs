@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::guard::unavailable;
 use super::{list, shape};
-use crate::database::{Cancel, DatabaseError, Resume, SHOWN};
+use crate::database::{Cancel, DatabaseError, HowToCancel, Resume, SHOWN};
 use crate::executor::Executor;
 use crate::recovery::{self, RecoverError};
 use crate::trigger::Problem;
@@ -79,12 +79,13 @@ pub(super) async fn events(
     answer(read.await)
 }
 
-/// `POST /workflows/{id}/cancel`. The body may be left out, or say `{"cancel_children": true}`.
+/// `POST /workflows/{id}/cancel`. The body may be left out, or say `{"cancel_children": true}` or
+/// `{"without_undo": true}`.
 pub(super) async fn cancel(State(executor): State<Arc<Executor>>, Path(id): Path<String>, body: Body) -> Response {
     let cancel = async {
         let run = parse_id(&id)?;
-        let with_children = list::cancel_children(&read_body(body).await?).map_err(bad_request)?;
-        let ends = executor.cancel(&run, None, with_children).await?;
+        let (with_children, without_undo) = list::how_to_cancel(&read_body(body).await?).map_err(bad_request)?;
+        let ends = executor.cancel(&run, HowToCancel { of: None, without_undo }, with_children).await?;
         match ends.first().map(|(_, end)| *end) {
             Some(Cancel::Cancelled | Cancel::Already) => Ok(StatusCode::NO_CONTENT.into_response()),
             Some(Cancel::Ended(status)) => Err(ended(&run, status, "be cancelled")),
@@ -101,6 +102,10 @@ pub(super) async fn resume(State(executor): State<Arc<Executor>>, Path(id): Path
         match executor.resume(&run, None).await? {
             Resume::Resumed => Ok(StatusCode::NO_CONTENT.into_response()),
             Resume::Ended(status) => Err(ended(&run, status, "be resumed")),
+            Resume::Undone => {
+                let text = format!("the workflow `{run}` is undone, or was, and cannot go on");
+                Err(Problem::new(StatusCode::CONFLICT, Code("undone"), text).with("undo", format!("{run}-undo")).into())
+            }
             Resume::Unknown => Err(unknown(&run)),
         }
     };

@@ -13,7 +13,7 @@ use super::unsettled::Behind;
 use super::waits::Waits;
 use super::withheld::Withheld;
 use crate::clock::Clock;
-use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
+use crate::database::{Claim, Journal, JournalClosed, Landed, NewRun, NewSend, NewUndo, Outcome};
 use crate::workflow::{
     AppName, Arguments, ComponentDigest, EpochMs, Failure, Key, Manifest, Offset, OperationDigest, PromiseName, Reason,
     RecordedResult, Signal, StepNumber, StreamPage, Terms, TraceContext, WorkflowId,
@@ -122,6 +122,9 @@ pub trait Services: Send + Sync {
     /// Returns when an effect of a run may begin: the host is not shutting down, its lease holds, and the claim was made
     /// under this lease.
     fn may_act<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), Interrupt>>;
+
+    /// Registers what undoes a step, which is durable when this returns.
+    fn register_undo<'a>(&'a self, new: NewUndo<'a>) -> BoxFuture<'a, Result<(), Interrupt>>;
 
     /// Runs a step in an instance of its own, with the attempts that its policy allows.
     fn run_step<'a>(&'a self, call: StepCall<'a>) -> BoxFuture<'a, Result<StepEnd, Interrupt>>;

@@ -213,6 +213,7 @@ async fn until_told_to_stop(opened: &Opened, prepared: Prepared, sandbox: Sandbo
             Arc::clone(&executor),
             of_test("DBOS_HOST_TEST_LOOK_MS", recovery::LOOK_EVERY),
         )),
+        tokio::spawn(recovery::undo_what_failed(Arc::clone(&executor))),
         tokio::spawn(apps::follow_deployments(Arc::clone(&executor), sandbox, server.replace_routes())),
         tokio::spawn(opened.look_after()),
         tokio::spawn(retention::keep(opened.database.clone(), keep)),

@@ -37,6 +37,8 @@ pub struct Attempt {
     pub trace: Option<TraceContext>,
     /// When it is cancelled if it has not ended.
     pub deadline: Option<EpochMs>,
+    /// Its steps are undone, or were: it is not to go on.
+    pub is_undone: bool,
 }
 
 /// Records up to which a run's history is measured while its attempt is counted. Measuring reads their rows, behind the
@@ -88,7 +90,9 @@ SELECT w.nr,
            AND EXISTS (SELECT FROM dbos.workflow_status s WHERE s.workflow_uuid = w.run) AS is_locked,
        c.recovery_attempts, c.name, c.application_version, c.application_name, c.serialization, c.created_at, c.trace,
        f.records::int4, f.bytes::int8, (coalesce(octet_length(i.inputs), c.bytes, 0))::int8,
-       o.started_at, o.last_steps, o.seeds_of, c.deadline
+       o.started_at, o.last_steps, o.seeds_of, c.deadline,
+       EXISTS (SELECT FROM dbos.workflow_status u
+                WHERE u.workflow_uuid = c.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:'))
   FROM wanted w
   LEFT JOIN counted c ON c.nr = w.nr
   LEFT JOIN fence f ON f.nr = c.nr
@@ -167,5 +171,6 @@ pub(super) fn attempt(row: &Row, inputs: Option<String>) -> Attempt {
         draws_as: seeds.map(|(last, run)| (StepNumber::stored(last), WorkflowId::stored(run))).collect(),
         trace: row.get::<_, Option<&str>>(8).and_then(TraceContext::parse),
         deadline: row.get::<_, Option<i64>>(15).map(EpochMs),
+        is_undone: row.get(16),
     }
 }

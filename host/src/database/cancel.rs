@@ -24,6 +24,15 @@ pub enum Cancel {
     Unknown,
 }
 
+/// How runs are cancelled.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HowToCancel<'a> {
+    /// Runs of other apps are unknown.
+    pub of: Option<&'a AppName>,
+    /// What their steps have done stays done.
+    pub without_undo: bool,
+}
+
 /// Rows in one statement: a family of any size is cancelled in transactions that hold nobody up for long.
 const PAGE: usize = 1000;
 
@@ -41,25 +50,28 @@ WITH target AS (
            completed_at = (extract(epoch FROM now()) * 1000)::bigint
       FROM target
      WHERE s.workflow_uuid = target.workflow_uuid AND target.status IN ('PENDING', 'ENQUEUED', 'DELAYED')
+), kept AS (
+    DELETE FROM dbos_host.saga g USING target
+     WHERE $3 AND g.workflow_uuid = target.workflow_uuid AND target.status IN ('PENDING', 'ENQUEUED', 'DELAYED', 'CANCELLED')
 )
 SELECT workflow_uuid, status FROM target";
 
 impl super::Database {
-    /// Cancels runs, and says what became of each of them, in the order in which they were given. With an app, the runs of
-    /// others are unknown.
+    /// Cancels runs, and says what became of each of them, in the order in which they were given.
     ///
     /// # Errors
     /// When the database does not answer. Some may have been cancelled; cancelling them again does no harm.
     pub async fn cancel(
         &self,
         runs: &[WorkflowId],
-        of: Option<&AppName>,
+        how: HowToCancel<'_>,
     ) -> Result<Vec<(WorkflowId, Cancel)>, DatabaseError> {
         let mut ends = Vec::with_capacity(runs.len());
         for page in runs.chunks(PAGE) {
             let ids: Vec<&str> = page.iter().map(WorkflowId::as_str).collect();
             failpoint::hit("cancel.before_commit").await;
-            let rows = self.client().await?.query(CANCEL, &[&ids, &of.map(AppName::as_str)]).await?;
+            let rows =
+                self.client().await?.query(CANCEL, &[&ids, &how.of.map(AppName::as_str), &how.without_undo]).await?;
             failpoint::hit("cancel.after_commit").await;
             let end = |run: &WorkflowId| {
                 let row = rows.iter().find(|row| row.get::<_, &str>(0) == run.as_str());
@@ -78,24 +90,26 @@ impl super::Database {
     pub async fn cancel_with_children(
         &self,
         runs: &[WorkflowId],
-        of: Option<&AppName>,
+        how: HowToCancel<'_>,
     ) -> Result<Vec<(WorkflowId, Cancel)>, DatabaseError> {
         let mut known: HashSet<WorkflowId> = runs.iter().cloned().collect();
-        let mut ends = self.cancel(runs, of).await?;
+        let mut ends = self.cancel(runs, how).await?;
         let mut parents = runs.to_vec();
         while !parents.is_empty() {
             let children = self.children(&parents).await?;
             // A row that names itself or a descendant as its parent is some other program's mistake, and no reason to go on
             // for ever.
             parents = children.into_iter().filter(|child| known.insert(child.clone())).collect();
-            ends.extend(self.cancel(&parents, of).await?);
+            ends.extend(self.cancel(&parents, how).await?);
         }
         Ok(ends)
     }
 
     async fn children(&self, parents: &[WorkflowId]) -> Result<Vec<WorkflowId>, DatabaseError> {
         let parents: Vec<&str> = parents.iter().map(WorkflowId::as_str).collect();
-        let children = "SELECT workflow_uuid FROM dbos.workflow_status WHERE parent_workflow_id = ANY ($1) ORDER BY 1";
+        // What undoes a run is none of its children: it goes on when they are cancelled with it.
+        let children = "SELECT workflow_uuid FROM dbos.workflow_status
+                         WHERE parent_workflow_id = ANY ($1) AND NOT starts_with(coalesce(name, ''), 'undo:') ORDER BY 1";
         let rows = self.client().await?.query(children, &[&parents]).await?;
         Ok(rows.iter().map(|row| WorkflowId::stored(row.get(0))).collect())
     }

@@ -42,6 +42,9 @@ pub enum Refusal {
     /// The app has no component for new runs.
     #[error("no component with the workflow `{0}` is deployed")]
     NothingDeployed(String),
+    /// Its steps are undone, or were.
+    #[error("the steps of the workflow `{0}` are undone, or were")]
+    Undone(WorkflowId),
     /// The id for the fork is another run's.
     #[error("there is a workflow `{0}` already")]
     Taken(WorkflowId),
@@ -56,6 +59,7 @@ impl Refusal {
             Self::NotEnded(..) => Code("not_ended"),
             Self::NotFailed(..) => Code("not_failed"),
             Self::NoComponent(..) | Self::NothingDeployed(_) => Code("unknown_version"),
+            Self::Undone(_) => Code("undone"),
             Self::Taken(_) => super::start::WORKFLOW_EXISTS,
         }
     }
@@ -67,6 +71,7 @@ impl Refusal {
             Self::NotEnded(..) => Some("cancel it first"),
             Self::NotFailed(..) => Some("say from which step"),
             Self::NoComponent(..) => Some("deploy it first"),
+            Self::Undone(_) => Some("start a new one"),
             Self::Unknown(_) | Self::NothingDeployed(_) | Self::Taken(_) => None,
         }
     }

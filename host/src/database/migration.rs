@@ -55,6 +55,7 @@ const HOST_MIGRATIONS: &[&str] = &[
     include_str!("schema/dbos_host_007.sql"),
     include_str!("schema/dbos_host_008.sql"),
     include_str!("schema/dbos_host_009.sql"),
+    include_str!("schema/dbos_host_010.sql"),
 ];
 
 /// What `migrate` did.

@@ -50,6 +50,19 @@ pub struct RunRow {
     /// What it waits for, if it is known to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
+    /// The run that undoes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoRow>,
+}
+
+/// The run that undoes another, as people see it.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UndoRow {
+    /// Its id.
+    pub id: String,
+    /// Its status.
+    pub status: Status,
 }
 
 /// A step as people see it.
@@ -93,10 +106,12 @@ fn runs() -> String {
         "SELECT s.workflow_uuid, s.status, s.name, s.application_name, s.application_version, s.executor_id,
                 s.recovery_attempts, s.parent_workflow_id, s.created_at, s.updated_at, s.completed_at,
                 coalesce(i.inputs, s.inputs), coalesce(o.output, s.output), coalesce(o.error, s.error),
-                s.workflow_deadline_epoch_ms, {COLUMNS}
+                s.workflow_deadline_epoch_ms, {COLUMNS}, u.workflow_uuid, u.status
            FROM dbos.workflow_status s
            LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = s.workflow_uuid
-           LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid {JOINS}"
+           LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid
+           LEFT JOIN dbos.workflow_status u
+                  ON u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:') {JOINS}"
     )
 }
 
@@ -220,8 +235,12 @@ fn outcome(
     }
 }
 
+fn status_in(row: &tokio_postgres::Row, column: usize) -> Option<Status> {
+    row.get::<_, Option<&str>>(column).and_then(|text| text.parse().ok())
+}
+
 fn run_row(row: &tokio_postgres::Row) -> RunRow {
-    let status = row.get::<_, Option<&str>>(1).and_then(|text| text.parse().ok());
+    let status = status_in(row, 1);
     RunRow {
         waiting: waiting(row, 15, (status, EpochMs(row.get(9)))),
         id: row.get(0),
@@ -239,6 +258,7 @@ fn run_row(row: &tokio_postgres::Row) -> RunRow {
         output: stored_json(row.get(12)),
         error: stored_json(row.get(13)),
         deadline: row.get::<_, Option<i64>>(14).map(EpochMs),
+        undo: row.get::<_, Option<String>>(19).map(|id| UndoRow { id, status: status_in(row, 20).unwrap_or(Status::Pending) }),
     }
 }
 

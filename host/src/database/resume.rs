@@ -18,25 +18,42 @@ pub enum Resume {
     Resumed,
     /// It has ended for good, in this status; nothing was changed.
     Ended(Status),
+    /// Its steps are undone, or were: nothing was changed.
+    Undone,
     /// There is no such run.
     Unknown,
 }
 
 // Which rows and which columns: as DBOS. A run that is not finished is taken away from whoever has it and begins anew from
 // its records, so one that waits an hour for its next attempt, or in a queue that nobody serves, can be helped on.
+//
+// What its steps have registered is to be undone if it fails again, also if it was cancelled without that.
 const RESUME: &str = "
 WITH target AS (
-    SELECT workflow_uuid, status FROM dbos.workflow_status
-      WHERE workflow_uuid = $1 AND ($3::text IS NULL OR application_name = $3) FOR NO KEY UPDATE
+    SELECT s.workflow_uuid, s.status, s.created_at, EXISTS (
+               SELECT FROM dbos.workflow_status u
+                WHERE u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:')) AS is_undone
+      FROM dbos.workflow_status s
+     WHERE s.workflow_uuid = $1 AND ($3::text IS NULL OR s.application_name = $3) FOR NO KEY UPDATE
+), saga AS (
+    INSERT INTO dbos_host.saga (workflow_uuid, run_created_at)
+      SELECT t.workflow_uuid, t.created_at FROM target t
+       WHERE NOT t.is_undone AND t.status NOT IN ('SUCCESS', 'ERROR') AND EXISTS (
+             SELECT FROM dbos_host.undo u WHERE u.workflow_uuid = t.workflow_uuid AND u.run_created_at = t.created_at)
+      ON CONFLICT (workflow_uuid) DO NOTHING
 ), resumed AS (
     UPDATE dbos.workflow_status s
        SET status = 'ENQUEUED', owner_xid = NULL, queue_name = $2, recovery_attempts = 0,
            workflow_deadline_epoch_ms = NULL, deduplication_id = NULL, started_at_epoch_ms = NULL,
            updated_at = (extract(epoch FROM now()) * 1000)::bigint, completed_at = NULL
       FROM target
-     WHERE s.workflow_uuid = target.workflow_uuid AND target.status NOT IN ('SUCCESS', 'ERROR')
+     WHERE s.workflow_uuid = target.workflow_uuid AND target.status NOT IN ('SUCCESS', 'ERROR') AND NOT target.is_undone
 )
-SELECT status FROM target";
+SELECT status, is_undone FROM target";
+
+// Whoever starts what undoes a run has its row locked meanwhile, and the statement above looks for that with a snapshot: it is
+// sent when the row is locked.
+const LOCK: &str = "SELECT FROM dbos.workflow_status WHERE workflow_uuid = $1 FOR NO KEY UPDATE";
 
 impl super::Database {
     /// Resumes a run. When it returns [`Resume::Resumed`], no earlier claim of the run can write any more. With an app, a run
@@ -47,12 +64,17 @@ impl super::Database {
     /// more from its records.
     pub async fn resume(&self, run: &WorkflowId, of: Option<&AppName>) -> Result<Resume, DatabaseError> {
         failpoint::hit("resume.before_commit").await;
-        let row =
-            self.client().await?.query_opt(RESUME, &[&run.as_str(), &INTERNAL_QUEUE, &of.map(AppName::as_str)]).await?;
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        transaction.execute(LOCK, &[&run.as_str()]).await?;
+        let row = transaction.query_opt(RESUME, &[&run.as_str(), &INTERNAL_QUEUE, &of.map(AppName::as_str)]).await?;
+        transaction.commit().await?;
         failpoint::hit("resume.after_commit").await;
+        let is_undone = row.as_ref().is_some_and(|row| row.get(1));
         let status = row.and_then(|row| row.get::<_, Option<&str>>(0).and_then(|status| status.parse().ok()));
         Ok(match status {
             Some(ended @ (Status::Success | Status::Error)) => Resume::Ended(ended),
+            Some(_) if is_undone => Resume::Undone,
             Some(
                 Status::Pending
                 | Status::Enqueued

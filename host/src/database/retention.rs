@@ -117,7 +117,9 @@ WITH bound AS (
                SELECT FROM dbos.workflow_status k
                 WHERE k.parent_workflow_id = c.workflow_uuid
                   AND ((k.completed_at, k.workflow_uuid COLLATE "C") <= (b.ended_at, b.run)) IS NOT TRUE
-           ) AS is_needed,
+           ) OR (c.status <> 'SUCCESS' AND EXISTS (
+               SELECT FROM dbos_host.saga g WHERE g.workflow_uuid = c.workflow_uuid
+           )) AS is_needed,
            coalesce((SELECT max(o.function_id) FROM dbos.operation_outputs o
                       WHERE o.workflow_uuid = c.workflow_uuid), 0) AS records
       FROM scanned c JOIN bound b ON b.app = c.application_name
@@ -153,13 +155,15 @@ DELETE FROM dbos.notifications WHERE ctid = ANY (ARRAY (
 
 /// What has rows under a run's id, and no foreign key that would remove them; the run's own row takes events and streams with
 /// it.
-const REMOVE: [&str; 8] = [
+const REMOVE: [&str; 10] = [
     "DELETE FROM dbos.workflow_status WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos.workflow_input WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos.workflow_output WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos.operation_outputs WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos_host.operation_digest WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos_host.attempt WHERE workflow_uuid = ANY ($1)",
+    "DELETE FROM dbos_host.undo WHERE workflow_uuid = ANY ($1)",
+    "DELETE FROM dbos_host.saga WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos_host.origin WHERE workflow_uuid = ANY ($1)",
     "DELETE FROM dbos_host.waiting WHERE workflow_uuid = ANY ($1)",
 ];

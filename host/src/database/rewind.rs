@@ -39,10 +39,19 @@ const TAKE_BACK: [&str; 7] = [
 ];
 
 // How many records there were at the last attempt says nothing any more about how far the run has come.
-const FORGET: [&str; 2] = [
+//
+// What its steps have registered is looked at again at its next end, those that are cut off too: what they have done has been
+// done, and is undone as what nobody knows the result of, unless the run comes to them again.
+const FORGET: [&str; 3] = [
+    "INSERT INTO dbos_host.saga (workflow_uuid, run_created_at)
+     SELECT workflow_uuid, run_created_at FROM dbos_host.undo WHERE workflow_uuid = $1 LIMIT 1
+     ON CONFLICT (workflow_uuid) DO NOTHING",
     "DELETE FROM dbos.workflow_output WHERE workflow_uuid = $1",
     "DELETE FROM dbos_host.attempt WHERE workflow_uuid = $1",
 ];
+
+const UNDONE: &str =
+    "SELECT FROM dbos.workflow_status WHERE workflow_uuid = $1::text || '-undo' AND starts_with(name, 'undo:')";
 
 const ENQUEUE: &str = "
 UPDATE dbos.workflow_status
@@ -88,6 +97,10 @@ async fn rewind(
         Ok(target) => return Ok(Err(Refusal::NotEnded(run.clone(), target.status))),
         Err(refusal) => return Ok(Err(refusal)),
     };
+    // Whoever starts what undoes a run has its row locked meanwhile.
+    if transaction.query_opt(UNDONE, &[&run.as_str()]).await?.is_some() {
+        return Ok(Err(Refusal::Undone(run.clone())));
+    }
     let step = match cut::step(transaction, run, target.status, cut).await? {
         Ok(step) => step,
         Err(refusal) => return Ok(Err(refusal)),

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::app::ComponentError;
 use super::drive::too_many_attempts;
+use super::undo::UNDO;
 use super::wake::after;
 use super::{App, Executor};
 use crate::calls::{
@@ -27,12 +28,14 @@ pub(super) struct Prepared {
     app: Option<AppName>,
     version: Option<ComponentDigest>,
     input: Input,
-    started_at: EpochMs,
+    pub(super) started_at: EpochMs,
     /// The runs that it was copied from, each with the last step that it repeats of them.
     draws_as: Vec<(StepNumber, WorkflowId)>,
-    trace: Option<TraceContext>,
+    pub(super) trace: Option<TraceContext>,
     deadline: Option<EpochMs>,
-    records: Vec<Record>,
+    /// Its steps are undone, or were.
+    is_undone: bool,
+    pub(super) records: Vec<Record>,
     /// The run's start, if it is not written yet.
     pub(super) start: Option<Arc<Withheld>>,
 }
@@ -55,6 +58,7 @@ impl Prepared {
             draws_as: Vec::new(),
             trace: new.trace,
             deadline: new.deadline(),
+            is_undone: false,
             records: Vec::new(),
             start: None,
         }
@@ -78,6 +82,7 @@ impl Prepared {
             draws_as: attempt.draws_as,
             trace: attempt.trace,
             deadline: attempt.deadline,
+            is_undone: attempt.is_undone,
             records,
             start: None,
         }
@@ -118,6 +123,11 @@ impl Executor {
         if prepared.attempts > self.limits.attempts.saturating_add(1) {
             return AttemptEnd::of(FinalOutcome::DeadLetter(too_many_attempts(self.limits.attempts)));
         }
+        if prepared.is_undone {
+            // Another program has resumed it, which this host would have refused.
+            let text = "the steps of the workflow are undone, or were, so it cannot go on";
+            return AttemptEnd::of(FinalOutcome::DeadLetter(Failure::new("Error", Code("undone"), text)));
+        }
         let now = self.clock.now();
         if prepared.deadline.is_some_and(|deadline| deadline <= now) {
             // It is not to go on. Whoever looks for such runs cancels it; after a time without a host that may be behind this.
@@ -141,6 +151,7 @@ impl Executor {
         failpoint::hit("attempt.before_instance").await;
         match prepared.name.strip_prefix("temp:").map(str::to_owned) {
             Some(step) => self.attempt_step(claim, prepared, app, &component, &step).await,
+            None if prepared.name.starts_with(UNDO) => self.attempt_undo(claim, prepared, app, &component).await,
             None => self.attempt_workflow(claim, prepared, app, &component).await,
         }
     }
@@ -226,7 +237,7 @@ impl Executor {
         finish(&mut gate, outcome).await
     }
 
-    fn gate(
+    pub(super) fn gate(
         &self,
         claim: &Claim,
         (records, inherited, start): (Vec<Record>, Inherited, Option<Arc<Withheld>>),
@@ -261,7 +272,7 @@ async fn failed(instance: &mut Instance, reason: String) -> AttemptEnd {
 ///
 /// Steps that run beside the workflow come to their end where an outcome comes behind them, and where the host stops; elsewhere
 /// they are given up with the instance.
-async fn unwound(gate: &mut Gate, interrupt: Interrupt) -> AttemptEnd {
+pub(super) async fn unwound(gate: &mut Gate, interrupt: Interrupt) -> AttemptEnd {
     let ended = match &interrupt {
         Interrupt::Forbidden(_) | Interrupt::Exhausted(_) => gate.end_started().await,
         _ => Ok(()),
@@ -284,7 +295,7 @@ async fn unwound(gate: &mut Gate, interrupt: Interrupt) -> AttemptEnd {
     }
 }
 
-async fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd {
+pub(super) async fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd {
     match gate.finish().await {
         Ok(unsettled) => AttemptEnd::Finished(outcome, unsettled),
         Err(interrupt) => unwound(gate, interrupt).await,

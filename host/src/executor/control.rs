@@ -6,28 +6,29 @@
 
 use super::Executor;
 use crate::calls::no_such_workflow;
-use crate::database::{Cancel, Claim, DatabaseError, NewFork, Refusal, Resume, Version, until_answered};
-use crate::workflow::{AppName, Cut, Failure, StepNumber, WorkflowId};
+use crate::database::{Cancel, Claim, DatabaseError, HowToCancel, NewFork, Refusal, Resume, Version, until_answered};
+use crate::workflow::{AppName, Code, Cut, Failure, StepNumber, WorkflowId};
 
 impl Executor {
     /// Cancels a run, with everything that it has started if `with_children`. When it returns [`Cancel::Cancelled`], the
     /// run's instance in this process is gone or about to be dropped, and nothing more of it will be recorded.
     ///
-    /// The first of the answers is that of the run itself. With an app, a run of another is unknown.
+    /// The first of the answers is that of the run itself.
     ///
     /// # Errors
     /// When the database does not answer. It may have been cancelled; doing it again does no harm.
     pub async fn cancel(
         &self,
         run: &WorkflowId,
-        of: Option<&AppName>,
+        how: HowToCancel<'_>,
         with_children: bool,
     ) -> Result<Vec<(WorkflowId, Cancel)>, DatabaseError> {
         let runs = std::slice::from_ref(run);
         let ends = match with_children {
-            true => self.database.cancel_with_children(runs, of).await?,
-            false => self.database.cancel(runs, of).await?,
+            true => self.database.cancel_with_children(runs, how).await?,
+            false => self.database.cancel(runs, how).await?,
         };
+        self.must_undo();
         let driven = ends.iter().filter_map(|(run, _)| self.runs.claim_of(run)).collect();
         // Whatever comes of this look: the row is written, and the next look is half a second away.
         if let Err(error) = self.give_up_lost(driven).await {
@@ -46,7 +47,10 @@ impl Executor {
     ) -> Result<(), Failure> {
         let (executor, app, id) = (self.this(), app.clone(), run.clone());
         let cancelled = tokio::spawn(async move {
-            until_answered("cancel a workflow", || executor.cancel(&id, Some(&app), with_children)).await
+            until_answered("cancel a workflow", || {
+                executor.cancel(&id, HowToCancel { of: Some(&app), without_undo: false }, with_children)
+            })
+            .await
         });
         match cancelled.await.ok().and_then(|ends| ends.first().map(|(_, end)| *end)) {
             Some(Cancel::Cancelled | Cancel::Already | Cancel::Ended(_)) => Ok(()),
@@ -59,6 +63,10 @@ impl Executor {
         match until_answered("resume a workflow", || self.resume(run, Some(app))).await {
             Resume::Resumed | Resume::Ended(_) => Ok(()),
             Resume::Unknown => Err(no_such_workflow(run.as_str())),
+            Resume::Undone => {
+                let text = format!("the workflow `{run}` is undone, or was, and cannot go on");
+                Err(Failure::new("Error", Code("undone"), text))
+            }
         }
     }
 
@@ -130,6 +138,7 @@ impl Executor {
             for run in &expired {
                 tracing::info!(workflow = %run, "the workflow's deadline has passed; it is cancelled");
             }
+            self.must_undo();
         }
     }
 
@@ -140,6 +149,7 @@ impl Executor {
         for claim in self.database.lost_claims(claims).await? {
             if self.runs.give_up(&claim) {
                 tracing::info!(workflow = %claim.run(), "the workflow was ended or taken away; its instance is dropped");
+                self.must_undo();
             }
         }
         Ok(())

@@ -130,6 +130,9 @@ impl Executor {
             drop(slot);
             match self.end(&claim, end, start.as_ref()).await {
                 Ok(outcome) => {
+                    if matches!(outcome, Outcome::Failed(Status::Error, _)) {
+                        self.must_undo();
+                    }
                     driven.ended(outcome);
                     return Leaves::ForGood;
                 }

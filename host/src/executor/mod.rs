@@ -31,6 +31,7 @@ mod start;
 mod streams;
 mod teller;
 mod transaction;
+mod undo;
 mod wake;
 
 use std::collections::{BTreeMap, HashMap};
@@ -141,6 +142,7 @@ pub struct Executor {
     withheld: Mutex<HashMap<WorkflowId, Arc<Withheld>>>,
     lapsed: Mutex<Vec<Claim>>,
     changed: Notify,
+    to_undo: Notify,
     limits: Limits,
     show_replayed_logs: bool,
     put_off: Duration,
@@ -174,6 +176,7 @@ impl Executor {
             withheld: Mutex::default(),
             lapsed: Mutex::default(),
             changed: Notify::new(),
+            to_undo: Notify::new(),
             limits: parts.limits,
             show_replayed_logs: parts.show_replayed_logs,
             put_off: parts.put_off,

@@ -11,7 +11,7 @@ use crate::calls::{
     Interrupt, Listening, Program, Services, StartRequest, StartedRun, StepCall, StepEnd, WaitFor, Waits,
 };
 use crate::clock::Clock;
-use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, Outcome};
+use crate::database::{Claim, Entry, Journal, JournalClosed, Landed, NewRun, NewSend, NewUndo, Outcome};
 use crate::workflow::{
     AppName, Arguments, Code, Failure, Key, Offset, PromiseName, Reason, RecordedResult, Signal, StepKind, StreamPage,
     TraceContext, WorkflowId,
@@ -28,6 +28,10 @@ impl Services for Executor {
 
     fn may_act<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), Interrupt>> {
         self.may_begin(claim).boxed()
+    }
+
+    fn register_undo<'a>(&'a self, new: NewUndo<'a>) -> BoxFuture<'a, Result<(), Interrupt>> {
+        async move { self.register(&new).await }.boxed()
     }
 
     fn run_step<'a>(&'a self, call: StepCall<'a>) -> BoxFuture<'a, Result<StepEnd, Interrupt>> {

@@ -9,9 +9,11 @@ mod changes;
 mod lease;
 pub mod plan;
 mod request;
+mod undo;
 mod watch;
 
 pub use changes::{LOOK_EVERY, follow_changes};
 pub use lease::{Keeper, LEASE, Lease, acquire};
 pub use request::{RecoverError, recover};
+pub use undo::undo_what_failed;
 pub use watch::watch;

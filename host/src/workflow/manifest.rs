@@ -14,6 +14,7 @@ use super::json::check_json;
 use super::retry::RetryPolicy;
 use super::route::{Method, PathPattern};
 use super::schema::Schema;
+use super::undo::contradiction;
 
 /// How many workflows, steps and routes together: far beyond any app, small enough that a hostile manifest costs little.
 const MAX_ENTRIES: usize = 10_000;
@@ -83,6 +84,8 @@ pub struct StepEntry {
     pub result: Value,
     /// Transaction or communicator, with its options.
     pub kind: StepKind,
+    /// The step that undoes it when its workflow fails. It has the same parameters, and `result` beside them.
+    pub undo: Option<String>,
 }
 
 /// What kind of step, with what is particular to the kind.
@@ -175,6 +178,9 @@ impl Manifest {
             for parameter in parameters.iter().filter(|p| !seen.insert(p.name.as_str())) {
                 wrong.push(format!("`{name}` has the parameter `{}` twice", parameter.name));
             }
+        }
+        for step in &self.steps {
+            wrong.extend(contradiction(self, step));
         }
         let mut shapes = std::collections::HashMap::new();
         for route in &self.routes {
@@ -280,6 +286,7 @@ mod raw {
         backoff: Option<f64>,
         max_interval_ms: Option<u64>,
         timeout_ms: Option<u64>,
+        undo: Option<String>,
     }
 
     #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -305,7 +312,8 @@ mod raw {
                 }
                 Kind::Communicator => self.communicator()?,
             };
-            Ok(StepEntry { kind, name: self.name, parameters: self.parameters, result: self.result })
+            let Self { name, parameters, result, undo, .. } = self;
+            Ok(StepEntry { name, parameters, result, kind, undo })
         }
 
         fn has_retry_options(&self) -> bool {

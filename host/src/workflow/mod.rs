@@ -28,6 +28,7 @@ mod taken;
 mod terms;
 mod time;
 mod trace;
+mod undo;
 mod unique;
 
 pub use arguments::{Arguments, ArgumentsError, Unfit};
@@ -55,4 +56,5 @@ pub use taken::LastTaken;
 pub use terms::{Attributes, Terms, Timeout};
 pub use time::{EpochMs, WorkflowTime};
 pub use trace::TraceContext;
+pub use undo::{Registered, StepEnded, UndoCall, plan as plan_undo};
 pub use unique::{NameClash, check_unique};

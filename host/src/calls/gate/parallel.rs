@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::handles::{Called, Ended};
 use super::pair::check_wait;
 use super::started::{Shared, StartedCall};
+use super::step::CheckedStep;
 use super::{Answer, Gate, answer};
 use crate::calls::interrupt::{Interrupt, WaitFor};
 use crate::calls::listening::Listening;
@@ -49,7 +50,7 @@ impl Gate {
         };
         let checked = self.check_step(kind, name, arguments);
         let checked = checked.and_then(|checked| self.handles.check_room(arguments.len()).map(|()| checked));
-        let (arguments, may_write) = match checked {
+        let CheckedStep { arguments, may_write, undo } = match checked {
             Ok(checked) => checked,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -67,7 +68,8 @@ impl Gate {
         let (claim, program, trace) = (self.claim.clone(), self.program.clone(), self.inherited.trace);
         let group = group.map(|group| self.handles.group(group.number, group.at_once));
         let was_held = found == Started::Held;
-        let call = StartedCall { claim, program, number, name, arguments, digest, trace, may_write, group, was_held };
+        let call =
+            StartedCall { claim, program, number, name, arguments, digest, trace, may_write, undo, group, was_held };
         if was_held {
             self.handles.insert_held(number, called, call);
             return Ok(Ok(handle));

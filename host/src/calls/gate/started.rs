@@ -17,7 +17,7 @@ use crate::calls::interrupt::Interrupt;
 use crate::calls::log::GuestLog;
 use crate::calls::services::{Commit, Program, Services, StepCall};
 use crate::calls::unsettled::Behind;
-use crate::database::{Claim, NewRecord};
+use crate::database::{Claim, NewRecord, NewUndo};
 use crate::failpoint;
 use crate::workflow::{Budget, OperationDigest, StepNumber, TraceContext};
 
@@ -33,6 +33,8 @@ pub(super) struct StartedCall {
     pub(super) trace: Option<TraceContext>,
     /// It is a transaction that may write.
     pub(super) may_write: bool,
+    /// What undoes it.
+    pub(super) undo: Option<String>,
     pub(super) group: Option<Arc<Semaphore>>,
     /// A replay has held it.
     pub(super) was_held: bool,
@@ -68,12 +70,16 @@ impl StartedCall {
         // Asked here and not only where the step was started: thousands may have been started before the first result came.
         budget.check(self.number).map_err(Interrupt::Exhausted)?;
         chain.not_full().await?;
-        if self.may_write
+        if (self.may_write || self.undo.is_some())
             && let Some(behind) = behind.take()
         {
             behind.clear().await?;
         }
         services.may_act(&self.claim).await?;
+        if let Some(undo) = &self.undo {
+            let (claim, step, arguments) = (&self.claim, self.name.as_str(), self.arguments.as_str());
+            services.register_undo(NewUndo { claim, number: self.number, step, undo, arguments }).await?;
+        }
         failpoint::hit("parallel.before_effect").await;
         let call = StepCall {
             claim: &self.claim,

@@ -10,8 +10,19 @@ use crate::calls::arguments::{bad_arguments, parse_arguments};
 use crate::calls::interrupt::Interrupt;
 use crate::calls::services::{Commit, StepCall};
 use crate::calls::unsettled::Behind;
+use crate::database::NewUndo;
 use crate::failpoint;
 use crate::workflow::{Code, Failure, Operation, OperationDigest, OperationKind, Reason, StepKind, StepNumber};
+
+/// A step that may be called.
+pub(super) struct CheckedStep {
+    /// With these.
+    pub(super) arguments: Value,
+    /// It is a transaction that may write.
+    pub(super) may_write: bool,
+    /// What undoes it.
+    pub(super) undo: Option<String>,
+}
 
 impl Gate {
     /// A transaction or a communicator.
@@ -24,7 +35,7 @@ impl Gate {
             self.log.replaying(self.history.is_replaying());
             return Ok(answer(record.result));
         }
-        let (arguments, may_write) = match self.check_step(kind, name, arguments) {
+        let CheckedStep { arguments, may_write, undo } = match self.check_step(kind, name, arguments) {
             Ok(checked) => checked,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -33,14 +44,20 @@ impl Gate {
         if let Some(record) = found {
             return Ok(answer(record.result));
         }
-        if may_write {
+        let text = operation.arguments.to_string();
+        if let Some(undo) = &undo {
+            // Nothing of it begins before it is known how it is undone, and from what it was made.
+            self.before_effect().await?;
+            let new = NewUndo { claim: &self.claim, number, step: name, undo, arguments: &text };
+            self.services.register_undo(new).await?;
+        } else if may_write {
             self.began_with_transaction |= number == StepNumber::FIRST;
             self.before_transaction().await?;
         } else {
             self.before_step().await?;
         }
         let digest = OperationDigest::of(&operation);
-        let arguments = operation.arguments.to_string();
+        let arguments = text;
         let (claim, program, trace, log) = (&self.claim, &self.program, self.inherited.trace, &self.log);
         let start = self.start.as_ref();
         let behind = Behind::of((start, &self.chain), claim, &self.services, log);
@@ -75,14 +92,8 @@ impl Gate {
         Ok(answer(end.result))
     }
 
-    /// The component is pinned, so what is refused here is refused in each replay, and takes no number. Returns the
-    /// arguments, and whether the step is a transaction that may write.
-    pub(super) fn check_step(
-        &self,
-        kind: OperationKind,
-        name: &str,
-        arguments: &str,
-    ) -> Result<(Value, bool), Failure> {
+    /// The component is pinned, so what is refused here is refused in each replay, and takes no number.
+    pub(super) fn check_step(&self, kind: OperationKind, name: &str, arguments: &str) -> Result<CheckedStep, Failure> {
         let entry = self.program.manifest.step(name).filter(|step| match step.kind {
             StepKind::Transaction { .. } => kind == OperationKind::Transaction,
             StepKind::Communicator { .. } => kind == OperationKind::Communicator,
@@ -94,7 +105,7 @@ impl Gate {
         let arguments = parse_arguments(arguments)?;
         arguments.check_names(&entry.parameters).map_err(bad_arguments)?;
         let may_write = matches!(entry.kind, StepKind::Transaction { read_only: false, .. });
-        Ok((Value::Object(arguments.0), may_write))
+        Ok(CheckedStep { arguments: Value::Object(arguments.0), may_write, undo: entry.undo.clone() })
     }
 
     /// As [`Self::before_effect`], for a transaction, which carries a start that is not written yet. It must be the first to

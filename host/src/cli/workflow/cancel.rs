@@ -10,7 +10,7 @@ use crate::cli::config::Config;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::open::Opened;
-use crate::database::Cancel;
+use crate::database::{Cancel, HowToCancel};
 
 /// Cancel workflows
 ///
@@ -29,6 +29,12 @@ pub(crate) struct CancelArgs {
     #[arg(long)]
     pub(crate) children: bool,
 
+    /// Leave what their steps have done as it is
+    ///
+    /// Steps that have an undo are undone when their workflow is cancelled; with this they are not.
+    #[arg(long)]
+    pub(crate) without_undo: bool,
+
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -42,9 +48,10 @@ pub(crate) async fn execute(args: &CancelArgs) -> Result<Exit, Failure> {
     let config = Config::load(args.config.overrides())?;
     let runs = super::change::distinct(&args.ids);
     let opened = Opened::open_ready(&config).await?;
+    let how = HowToCancel { of: None, without_undo: args.without_undo };
     let ends = match args.children {
-        true => opened.database.cancel_with_children(&runs, None).await,
-        false => opened.database.cancel(&runs, None).await,
+        true => opened.database.cancel_with_children(&runs, how).await,
+        false => opened.database.cancel(&runs, how).await,
     };
     opened.close().await?;
     let ends = ends.map_err(|error| Failure::to("cancel workflows").because(error).exit(Exit::Database))?;

@@ -25,6 +25,8 @@ pub(super) enum Verdict {
     Done(&'static str),
     /// It has ended in a status that does not allow it.
     Ended(Status),
+    /// Its steps are undone, or were.
+    Undone,
     /// There is none.
     Unknown,
 }
@@ -64,6 +66,7 @@ impl Change {
         let (result, status) = match self.verdict {
             Verdict::Done(word) => (word, None),
             Verdict::Ended(status) => ("ended", Some(status)),
+            Verdict::Undone => ("undone", None),
             Verdict::Unknown => ("unknown", None),
         };
         json!({ "id": self.run.as_str(), "result": result, "status": status })
@@ -77,6 +80,12 @@ impl Change {
                     .because(format!("it has ended: {status}"))
                     .exit(Exit::Conflict)
                     .code(Code("workflow_ended")),
+            ),
+            Verdict::Undone => Some(
+                Failure::to(format!("{verb} the workflow `{}`", self.run))
+                    .because(format!("its steps are undone, or were: see `{}-undo`", self.run))
+                    .exit(Exit::Conflict)
+                    .code(Code("undone")),
             ),
             Verdict::Unknown => Some(super::not_found(self.run.as_str())),
         }

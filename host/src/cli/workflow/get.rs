@@ -62,6 +62,7 @@ fn for_people(run: &RunRow) -> String {
         ("input", json(&run.input)),
         ("output", json(&run.output)),
         ("error", json(&run.error)),
+        ("undo", run.undo.as_ref().map(|undo| format!("{} ({})", undo.id, undo.status))),
     ];
     let shown = lines.into_iter().filter_map(|(name, value)| Some((name, value?)));
     shown.map(|(name, value)| format!("{name:9}  {}\n", escape::line(&value))).collect()

@@ -43,6 +43,7 @@ pub(crate) async fn execute(args: &ResumeArgs) -> Result<Exit, Failure> {
         let verdict = match opened.database.resume(&run, None).await {
             Ok(Resume::Resumed) => Verdict::Done("resumed"),
             Ok(Resume::Ended(status)) => Verdict::Ended(status),
+            Ok(Resume::Undone) => Verdict::Undone,
             Ok(Resume::Unknown) => Verdict::Unknown,
             Err(error) => {
                 failed = Some(Failure::to(format!("resume the workflow `{run}`")).because(error).exit(Exit::Database));

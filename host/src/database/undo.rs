@@ -1,0 +1,231 @@
+//! Undoing: what a run's steps have registered, and the run that undoes them.
+//!
+//! Problem: a run with undos may end anywhere: by its own error, by a cancel of a program that knows nothing of undos, by a
+//! deadline, while no host runs. And what undoes it must survive crashes as everything else does. So it is a run of its own,
+//! under an id that only one can have, `<id>-undo`, which is inserted by whoever finds that the run has ended so. There is a row
+//! for each run that is to be looked at (`dbos_host.saga`), and it goes with that insert.
+//!
+//! What undoes a run reads the run's records, so they must not change any more: a run that is undone cannot be resumed.
+
+use super::claim::{Claim, Incarnation};
+use super::error::DatabaseError;
+use super::take_over::TakenRun;
+use crate::failpoint;
+use crate::workflow::{AppName, EpochMs, Registered, StepEnded, StepNumber, WorkflowId};
+
+/// Runs in one statement. Each becomes an instance that waits for a slot, and the statement looks at every saga of this host's
+/// apps that goes on.
+const PAGE: i64 = 100;
+
+/// Sagas that are forgotten by one statement.
+const FORGOTTEN: i64 = 1000;
+
+/// A step that is about to begin and that can be undone.
+#[derive(Debug)]
+pub struct NewUndo<'a> {
+    /// Proof that this host owns the run.
+    pub claim: &'a Claim,
+    /// The step's number.
+    pub number: StepNumber,
+    /// The step.
+    pub step: &'a str,
+    /// What undoes it.
+    pub undo: &'a str,
+    /// The step's arguments, a JSON object.
+    pub arguments: &'a str,
+}
+
+// A step that a replay begins again may have other arguments than the ones that are there, if the crash has taken the records
+// that they were made from. Nothing was done with those.
+const REGISTER: &str = "
+WITH locked AS (
+    SELECT workflow_uuid, owner_xid, status, created_at FROM dbos.workflow_status
+      WHERE workflow_uuid = $1 FOR NO KEY UPDATE
+), fence AS (
+    SELECT workflow_uuid, created_at FROM locked WHERE status = 'PENDING' AND owner_xid = $2
+), saga AS (
+    INSERT INTO dbos_host.saga AS g (workflow_uuid, run_created_at) SELECT workflow_uuid, created_at FROM fence
+      ON CONFLICT (workflow_uuid) DO UPDATE SET run_created_at = EXCLUDED.run_created_at
+        WHERE g.run_created_at <> EXCLUDED.run_created_at
+), undo AS (
+    INSERT INTO dbos_host.undo (workflow_uuid, function_id, run_created_at, step, undo, arguments)
+      SELECT workflow_uuid, $3, created_at, $4, $5, $6 FROM fence
+      ON CONFLICT (workflow_uuid, function_id) DO UPDATE
+        SET run_created_at = EXCLUDED.run_created_at, step = EXCLUDED.step, undo = EXCLUDED.undo,
+            arguments = EXCLUDED.arguments
+)
+SELECT EXISTS (SELECT FROM fence)";
+
+// The run's row is locked, and a resume locks it too: one of the two comes first, and the other sees it. Whoever has inserted the
+// undo run before keeps it. The executor's row is looked at and locked as in a take-over. A row that somebody else has locked is
+// left to the next look.
+//
+// The attempt is counted when the instance is made, so it begins with none.
+const START: &str = r#"
+WITH self AS (
+    SELECT 1 FROM dbos_host.executor
+      WHERE executor_id = $2 AND incarnation = $3 AND lease_expires_at >= clock_timestamp() FOR SHARE
+), target AS (
+    SELECT s.workflow_uuid, s.name, s.application_name, s.application_version
+      FROM dbos_host.saga g JOIN dbos.workflow_status s ON s.workflow_uuid = g.workflow_uuid
+     WHERE s.status IN ('CANCELLED', 'ERROR') AND s.created_at = g.run_created_at AND s.application_name = ANY ($1)
+       AND s.application_version IN (SELECT digest FROM dbos_host.component)
+       AND EXISTS (SELECT 1 FROM self)
+     ORDER BY s.workflow_uuid
+     LIMIT $5
+     FOR NO KEY UPDATE OF s SKIP LOCKED
+), created AS (
+    INSERT INTO dbos.workflow_status
+        (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
+         owner_xid, creator_xid, serialization, parent_workflow_id, application_name, created_at)
+      SELECT n.workflow_uuid || '-undo', 'PENDING', 'undo:' || n.name, $2, n.application_version, '', 0, 0, n.token, n.token,
+             'portable_json', n.workflow_uuid, n.application_name, $4
+        FROM (SELECT t.*, $3 || ':' || replace(gen_random_uuid()::text, '-', '') AS token FROM target t OFFSET 0) n
+       ORDER BY 1
+      ON CONFLICT (workflow_uuid) DO NOTHING
+      RETURNING workflow_uuid, owner_xid, parent_workflow_id
+), input AS (
+    INSERT INTO dbos.workflow_input (workflow_uuid, inputs)
+      SELECT workflow_uuid, '{"positionalArgs":[],"namedArgs":{}}' FROM created
+      ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs
+), leftover AS (
+    DELETE FROM dbos_host.attempt a USING created WHERE a.workflow_uuid = created.workflow_uuid
+), settled AS (
+    DELETE FROM dbos_host.saga g USING target t WHERE g.workflow_uuid = t.workflow_uuid
+)
+SELECT t.workflow_uuid, c.workflow_uuid, c.owner_xid,
+       (SELECT e.name FROM dbos.workflow_status e WHERE e.workflow_uuid = t.workflow_uuid || '-undo')
+  FROM target t LEFT JOIN created c ON c.parent_workflow_id = t.workflow_uuid"#;
+
+// A run that has ended well stays so, and one that is gone too. The time is compared again behind the lock: a new run of the id
+// may have registered something in the meantime.
+const FORGET: &str = "
+WITH gone AS (
+    SELECT g.workflow_uuid, g.run_created_at
+      FROM dbos_host.saga g LEFT JOIN dbos.workflow_status s ON s.workflow_uuid = g.workflow_uuid
+     WHERE s.workflow_uuid IS NULL OR s.status = 'SUCCESS' OR s.created_at <> g.run_created_at
+     LIMIT $1
+)
+DELETE FROM dbos_host.saga g USING gone
+ WHERE g.workflow_uuid = gone.workflow_uuid AND g.run_created_at = gone.run_created_at";
+
+const REGISTERED: &str = "
+SELECT u.function_id, u.step, u.undo, o.workflow_uuid IS NOT NULL, o.error, o.completed_at_epoch_ms
+  FROM dbos_host.undo u
+  JOIN dbos.workflow_status s ON s.workflow_uuid = u.workflow_uuid AND s.created_at = u.run_created_at
+  LEFT JOIN dbos.operation_outputs o ON o.workflow_uuid = u.workflow_uuid AND o.function_id = u.function_id
+ WHERE u.workflow_uuid = $1";
+
+const CALLED_WITH: &str = "
+SELECT u.arguments, o.output
+  FROM dbos_host.undo u
+  LEFT JOIN dbos.operation_outputs o ON o.workflow_uuid = u.workflow_uuid AND o.function_id = u.function_id
+ WHERE u.workflow_uuid = $1 AND u.function_id = $2";
+
+impl super::Database {
+    /// Registers what undoes a step that is about to begin. True: it is durable. False: this host does not own the run.
+    ///
+    /// # Errors
+    /// When the database does not answer. It may be registered; doing it again does no harm.
+    pub async fn register_undo(&self, new: &NewUndo<'_>) -> Result<bool, DatabaseError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(REGISTER).await?;
+        failpoint::hit("undo.before_intent").await;
+        let (run, token) = (new.claim.run().as_str(), new.claim.token());
+        let row = client
+            .query_one(&statement, &[&run, &token, &new.number.get(), &new.step, &new.undo, &new.arguments])
+            .await?;
+        failpoint::hit("undo.after_intent").await;
+        Ok(row.get(0))
+    }
+
+    /// Starts the runs that undo a page of what has failed or was cancelled. When it returns, they are this host's. An empty page:
+    /// nothing is left that others have not locked.
+    ///
+    /// # Errors
+    /// When the database does not answer. Some may have been started; they are found again as this incarnation's own.
+    pub async fn start_undos(
+        &self,
+        apps: &[AppName],
+        (executor, incarnation): (&str, &Incarnation),
+        now: EpochMs,
+    ) -> Result<Vec<Undoing>, DatabaseError> {
+        let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
+        let client = self.client().await?;
+        let is_there = "SELECT EXISTS (SELECT FROM dbos_host.saga)";
+        if !client.query_one(&client.prepare_cached(is_there).await?, &[]).await?.get::<_, bool>(0) {
+            return Ok(Vec::new());
+        }
+        let statement = client.prepare_cached(START).await?;
+        failpoint::hit("undo.before_start").await;
+        let rows = client.query(&statement, &[&apps, &executor, &incarnation.as_str(), &now.0, &PAGE]).await?;
+        if !rows.is_empty() {
+            failpoint::hit("undo.after_start").await;
+        }
+        let undoing = |row: &tokio_postgres::Row| {
+            let run = WorkflowId::stored(row.get(0));
+            match (row.get::<_, Option<&str>>(1), row.get::<_, Option<&str>>(2)) {
+                (Some(id), Some(token)) => {
+                    let claim = Claim::new(WorkflowId::stored(id), token);
+                    Undoing::Started(TakenRun { claim, attempts: 0, sleeps_until: None })
+                }
+                _ if row.get::<_, Option<&str>>(3).is_none_or(|name| name.starts_with("undo:")) => Undoing::Before(run),
+                _ => Undoing::Taken(run),
+            }
+        };
+        Ok(rows.iter().map(undoing).collect())
+    }
+
+    /// Forgets the sagas of runs that have ended well, or are gone.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_sagas(&self) -> Result<(), DatabaseError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(FORGET).await?;
+        client.execute(&statement, &[&FORGOTTEN]).await?;
+        Ok(())
+    }
+
+    /// What the steps of a run have registered, and how each of them has ended.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn registered_undos(&self, run: &WorkflowId) -> Result<Vec<Registered>, DatabaseError> {
+        let rows = self.client().await?.query(REGISTERED, &[&run.as_str()]).await?;
+        let registered = |row: &tokio_postgres::Row| Registered {
+            number: StepNumber::stored(row.get(0)),
+            step: row.get(1),
+            undo: row.get(2),
+            ended: row.get::<_, bool>(3).then(|| StepEnded {
+                error: row.get::<_, Option<&str>>(4).map(crate::workflow::Failure::from_stored),
+                at: EpochMs(row.get::<_, Option<i64>>(5).unwrap_or(0)),
+            }),
+        };
+        Ok(rows.iter().map(registered).collect())
+    }
+
+    /// The arguments of a step that is to be undone, and its result if it has one. One at a time: each may have megabytes.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn undone_step(
+        &self,
+        run: &WorkflowId,
+        number: StepNumber,
+    ) -> Result<Option<(String, Option<String>)>, DatabaseError> {
+        let row = self.client().await?.query_opt(CALLED_WITH, &[&run.as_str(), &number.get()]).await?;
+        Ok(row.map(|row| (row.get(0), row.get(1))))
+    }
+}
+
+/// What became of a run that is to be undone.
+#[derive(Debug)]
+pub enum Undoing {
+    /// The run that undoes it is this host's.
+    Started(TakenRun),
+    /// Somebody has started it before.
+    Before(WorkflowId),
+    /// Another workflow has the id that it would have: nobody undoes it.
+    Taken(WorkflowId),
+}

@@ -1,0 +1,168 @@
+//! What is undone of a run, and in which order.
+//!
+//! Undone is what may have happened: a step with a result, and one of which nobody knows, because it asks the outside and was
+//! given up on its way. A step that has said itself that it failed is not; nor is a transaction without a record, which was
+//! rolled back. What happened last is undone first; what may be happening still comes before all of it.
+//!
+//! It is decided from records that do not change any more, so it is the same in every replay.
+
+use super::manifest::{Manifest, StepEntry};
+use super::{EpochMs, Failure, StepNumber};
+
+/// The parameter by which an undo gets the result of the step that it undoes.
+const RESULT: &str = "result";
+
+/// What a step has registered before it began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registered {
+    /// Its number.
+    pub number: StepNumber,
+    /// Its name.
+    pub step: String,
+    /// The step that undoes it.
+    pub undo: String,
+    /// How it has ended, if that is recorded.
+    pub ended: Option<StepEnded>,
+}
+
+/// How a step has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepEnded {
+    /// With this error; with a result if there is none.
+    pub error: Option<Failure>,
+    /// When.
+    pub at: EpochMs,
+}
+
+/// A step to be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoCall {
+    /// Its number.
+    pub number: StepNumber,
+    /// The step that undoes it.
+    pub undo: String,
+}
+
+/// Codes of errors that say when a step was given up, and not what it had done by then.
+const GIVEN_UP: [&str; 3] = ["step_timed_out", "step_cancelled", "timeout"];
+
+/// What is undone of a run, in the order in which that is done.
+#[must_use]
+pub fn plan(registered: Vec<Registered>, is_transaction: impl Fn(&str) -> bool) -> Vec<UndoCall> {
+    let mut undone: Vec<Registered> = registered
+        .into_iter()
+        .filter(|step| match &step.ended {
+            Some(StepEnded { error: None, .. }) => true,
+            Some(StepEnded { error: Some(error), .. }) => is_given_up(error) && !is_transaction(&step.step),
+            None => !is_transaction(&step.step),
+        })
+        .collect();
+    undone.sort_by_key(|step| {
+        let ended = step.ended.as_ref().map_or(EpochMs(i64::MAX), |ended| ended.at);
+        std::cmp::Reverse((ended, step.number))
+    });
+    undone.into_iter().map(|step| UndoCall { number: step.number, undo: step.undo }).collect()
+}
+
+fn is_given_up(error: &Failure) -> bool {
+    error.code.as_ref().and_then(serde_json::Value::as_str).is_some_and(|code| GIVEN_UP.contains(&code))
+}
+
+/// What is wrong with the undo that a manifest gives to a step.
+pub(super) fn contradiction(manifest: &Manifest, step: &StepEntry) -> Option<String> {
+    let (name, undo) = (&step.name, step.undo.as_ref()?);
+    let Some(entry) = manifest.step(undo) else {
+        return Some(format!("the undo of `{name}` is `{undo}`, and there is no such step"));
+    };
+    if entry.undo.is_some() {
+        return Some(format!("the undo of `{name}` is `{undo}`, which has an undo itself"));
+    }
+    let names = |step: &StepEntry| step.parameters.iter().map(|parameter| parameter.name.clone()).collect::<Vec<_>>();
+    let (mut expected, mut found) = (names(step), names(entry));
+    expected.push(RESULT.into());
+    let shown = expected.join("`, `");
+    expected.sort_unstable();
+    found.sort_unstable();
+    (expected != found).then(|| format!("the undo `{undo}` of `{name}` must have the parameters `{shown}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::Code;
+
+    fn wrong_with(undo: &str) -> String {
+        let step = |name: &str, parameters: &[&str], undo: &str| {
+            let parameters: Vec<_> =
+                parameters.iter().map(|name| serde_json::json!({ "name": name, "schema": {} })).collect();
+            let mut step =
+                serde_json::json!({ "name": name, "kind": "communicator", "parameters": parameters, "result": {} });
+            if !undo.is_empty() {
+                step["undo"] = undo.into();
+            }
+            step
+        };
+        let steps = [
+            step("charge", &["order", "amount"], undo),
+            step("refund", &["result", "order", "amount"], ""),
+            step("forget", &["order", "result"], ""),
+            step("again", &["order", "amount", "result"], "refund"),
+        ];
+        let manifest = Manifest::parse(&serde_json::json!({ "steps": steps }).to_string());
+        manifest.map_or_else(|error| error.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn an_undo_must_fit_its_step() {
+        let of_again = "the undo `refund` of `again` must have the parameters `order`, `amount`, `result`, `result`";
+        assert!(!wrong_with("refund").contains("of `charge`"), "{}", wrong_with("refund"));
+        assert!(wrong_with("refund").contains(of_again));
+        assert!(wrong_with("nobody").contains("the undo of `charge` is `nobody`, and there is no such step"));
+        assert!(wrong_with("again").contains("the undo of `charge` is `again`, which has an undo itself"));
+        let forgets = "the undo `forget` of `charge` must have the parameters `order`, `amount`, `result`";
+        assert!(wrong_with("forget").contains(forgets));
+    }
+
+    fn step(number: i32, name: &str, ended: Option<(i64, Option<&'static str>)>) -> Registered {
+        let ended = ended.map(|(at, code)| StepEnded {
+            error: code.map(|code| Failure::new("Error", Code(code), "x")),
+            at: EpochMs(at),
+        });
+        Registered { number: StepNumber::stored(number), step: name.into(), undo: format!("undo {name}"), ended }
+    }
+
+    fn numbers(registered: Vec<Registered>) -> Vec<i32> {
+        plan(registered, |name| name.starts_with("tx")).iter().map(|call| call.number.get()).collect()
+    }
+
+    #[test]
+    fn what_happened_last_is_undone_first() {
+        let all = vec![step(1, "a", Some((30, None))), step(2, "tx", Some((10, None))), step(3, "a", Some((20, None)))];
+        assert_eq!(numbers(all), [1, 3, 2]);
+        let at_once = vec![step(1, "a", Some((10, None))), step(2, "a", Some((10, None)))];
+        assert_eq!(numbers(at_once), [2, 1]);
+        assert_eq!(plan(vec![step(7, "a", Some((1, None)))], |_| false)[0].undo, "undo a");
+    }
+
+    #[test]
+    fn what_may_be_happening_still_comes_before_all() {
+        assert_eq!(numbers(vec![step(1, "a", None), step(2, "a", Some((50, None))), step(3, "a", None)]), [3, 1, 2]);
+    }
+
+    #[test]
+    fn what_has_not_happened_is_not_undone() {
+        let failed = vec![
+            step(1, "a", Some((1, Some("refused")))),
+            step(2, "tx", None),
+            step(3, "tx", Some((1, Some("step_timed_out")))),
+            step(4, "tx", Some((1, Some("23505")))),
+        ];
+        assert_eq!(numbers(failed), [0; 0]);
+    }
+
+    #[test]
+    fn what_was_given_up_on_its_way_is_undone() {
+        let given_up = GIVEN_UP.map(|code| step(1, "a", Some((1, Some(code)))));
+        assert!(given_up.into_iter().all(|step| numbers(vec![step]) == [1]));
+    }
+}

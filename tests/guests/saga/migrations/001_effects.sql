@@ -1,0 +1,4 @@
+CREATE TABLE effects (
+    run text NOT NULL,
+    step text NOT NULL
+);
