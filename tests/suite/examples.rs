@@ -111,3 +111,33 @@ async fn a_chat_goes_on_over_a_kill_and_says_each_word_once() {
     let told: String = told["values"].as_array().expect("values").iter().map(|word| word.as_str().unwrap()).collect();
     assert_eq!(told, "you said HELLO\nyou said HOW ARE YOU\n");
 }
+
+#[tokio::test]
+async fn an_order_that_the_carrier_refuses_is_undone() {
+    let outside = Outside::answering(|request, _| match request.path.as_str() {
+        "/carrier/parcels" => Answer::Reply(422, "a piano is too heavy".into()),
+        "/bank/charges" => Answer::Reply(200, "receipt 1".into()),
+        _ => Answer::Reply(200, "done".into()),
+    })
+    .await;
+    let config = include_str!("../../examples/order/dbos-config.yaml");
+    let (database, builder) = example("order", config, "PARTNERS_URL", &outside).await;
+    let builder = builder.migrations("examples/order/migrations");
+    builder.migrate().await;
+    // Killed when what undoes the order was started, and has done nothing yet.
+    let mut host = builder.clone().kill_at("undo.after_start#1").start().await;
+    let arguments = json!({ "item": "piano", "count": 1, "cents": 900_000 });
+    host.start_workflow("order", "piano-1", &arguments).await;
+    host.wait_for_exit().await;
+    let free = async || database.count("SELECT free::int8 FROM stock WHERE item = 'piano'", &[]).await;
+    assert_eq!(free().await, 1);
+    let _host = builder.start().await;
+    assert_eq!(database.output("piano-1-undo").await, json!({ "undone": 2 }));
+    assert_eq!(free().await, 2, "it can be sold again");
+    let steps: Vec<String> = database.steps("piano-1-undo").await.into_iter().map(|step| step.name).collect();
+    assert_eq!(steps, ["refund", "release"]);
+    let refunds: Vec<Value> = outside.received().iter().filter(|r| r.path == "/bank/refunds").map(|r| r.json()).collect();
+    assert_eq!(refunds, [json!({ "order": "piano-1", "cents": 900_000, "receipt": "receipt 1" })]);
+    let error: Value = serde_json::from_str(&database.run("piano-1").await.unwrap().error.unwrap()).unwrap();
+    assert_eq!((&error["name"], &error["message"]), (&json!("Refused"), &json!("a piano is too heavy")));
+}

@@ -312,10 +312,11 @@ async fn an_undone_run_that_another_program_resumes_is_stopped_before_any_effect
     check_undone(&world, "o").await;
     let resume = "UPDATE dbos.workflow_status SET status = 'ENQUEUED', queue_name = '_dbos_internal_queue',
                          recovery_attempts = 0, completed_at = NULL WHERE workflow_uuid = 'o'";
+    // It is taken for a sleeper until it wakes up.
+    world.move_clock(2 * HOUR);
     world.database.execute(resume).await;
     let run = world.database.wait_for_end("o").await;
     assert_eq!(run.status, "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "{run:?}");
     assert!(run.error.unwrap().contains("\"undone\""));
-    world.move_clock(2 * HOUR);
     assert_eq!(world.database.steps("o").await.len(), 5);
 }

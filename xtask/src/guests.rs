@@ -23,7 +23,7 @@ const CARGO_COMPONENT: &str = "0.21.1";
 
 /// The guide's example, the others, and the workspace of the programs for tests.
 const GREETING: &str = "examples/greeting";
-const OTHERS: &[&str] = &["examples/approval", "examples/chat", "examples/fan_out"];
+const OTHERS: &[&str] = &["examples/approval", "examples/chat", "examples/fan_out", "examples/order"];
 const TESTS: &str = "tests/guests";
 
 /// Builds the greeting example as its guide does, by `cargo build --target wasm32-wasip2`.

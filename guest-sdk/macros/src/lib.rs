@@ -85,7 +85,8 @@ pub fn transaction(options: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 ///
 /// A step that has failed is not undone. One that was given up on its way (by the cancel, or because its time was over) is undone
-/// with `None`: nobody knows what it has done, so its undo has to find that out. The undos run as a workflow of their own,
+/// with `None`: nobody knows what it has done, so its undo has to find that out. (A result of `()` is `None` in any case: return
+/// something that the undo can use.) The undos run as a workflow of their own,
 /// `<id>-undo`, which is durable and recorded like any other; one that fails does not keep the others from being done. A run that
 /// was undone cannot be resumed. What undoes a step is written down before the step begins, which costs a commit.
 #[proc_macro_attribute]

@@ -130,9 +130,6 @@ impl Executor {
             drop(slot);
             match self.end(&claim, end, start.as_ref()).await {
                 Ok(outcome) => {
-                    if matches!(outcome, Outcome::Failed(Status::Error, _)) {
-                        self.must_undo();
-                    }
                     driven.ended(outcome);
                     return Leaves::ForGood;
                 }
@@ -182,7 +179,12 @@ impl Executor {
                 return Err(AttemptEnd::Lost);
             }
             end = match self.finish(claim, outcome, unsettled).await {
-                Ok(outcome) => return Ok(outcome),
+                Ok(outcome) => {
+                    if matches!(outcome, Outcome::Failed(Status::Error, _)) {
+                        self.must_undo();
+                    }
+                    return Ok(outcome);
+                }
                 Err(end) => end,
             };
         }
