@@ -136,7 +136,8 @@ async fn an_order_that_the_carrier_refuses_is_undone() {
     assert_eq!(free().await, 2, "it can be sold again");
     let steps: Vec<String> = database.steps("piano-1-undo").await.into_iter().map(|step| step.name).collect();
     assert_eq!(steps, ["refund", "release"]);
-    let refunds: Vec<Value> = outside.received().iter().filter(|r| r.path == "/bank/refunds").map(|r| r.json()).collect();
+    let refunds: Vec<Value> =
+        outside.received().iter().filter(|r| r.path == "/bank/refunds").map(|r| r.json()).collect();
     assert_eq!(refunds, [json!({ "order": "piano-1", "cents": 900_000, "receipt": "receipt 1" })]);
     let error: Value = serde_json::from_str(&database.run("piano-1").await.unwrap().error.unwrap()).unwrap();
     assert_eq!((&error["name"], &error["message"]), (&json!("Refused"), &json!("a piano is too heavy")));

@@ -60,7 +60,7 @@ impl Writer {
         if depth == DEPTH && self.draw.once_in(2) {
             self.talk(&mut ops);
         }
-        if self.draw.once_in(8) {
+        if self.draw.once_in(5) {
             ops.push(json!({ "raise": self.tag() }));
         }
         Value::Array(ops)
@@ -79,7 +79,11 @@ impl Writer {
 
     fn op(&mut self, depth: u32) -> Value {
         match self.draw.below(26) {
-            0..=6 => json!({ "step": self.step() }),
+            0..=4 => json!({ "step": self.step() }),
+            // One after the other only: the order in which steps side by side end, and are undone, is a race.
+            5 | 6 => {
+                json!({ "step": { "kind": self.draw.one_of(&["undoable_write", "undoable_tell"]), "tag": self.tag() } })
+            }
             // Most are over before a run is parked, some are not.
             7 => json!({ "sleep": self.draw.one_of(&[0, 1, 10, 40, 700]) }),
             8 => json!({ "sleep_until": self.draw.one_of(&[0, 5, 30, 600]) }),

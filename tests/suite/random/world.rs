@@ -142,9 +142,12 @@ impl World {
         }
     }
 
-    /// True when every program was started and every run has ended.
+    /// True when every program was started, every run has ended, and nothing is left to be undone.
     async fn is_over(&self, scene: &Scene) -> bool {
-        let open = "SELECT count(*) FROM dbos.workflow_status WHERE status IN ('PENDING', 'ENQUEUED', 'DELAYED')";
+        // One statement: a run that undoes another is there before that one's saga is gone.
+        let open = "SELECT count(*) FROM dbos.workflow_status s
+                     WHERE s.status IN ('PENDING', 'ENQUEUED', 'DELAYED') OR (s.status = 'ERROR' AND EXISTS (
+                           SELECT FROM dbos_host.saga g WHERE g.workflow_uuid = s.workflow_uuid))";
         scene.to_start.borrow().is_empty() && self.database.count(open, &[]).await == 0
     }
 

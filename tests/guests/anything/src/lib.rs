@@ -106,6 +106,9 @@ enum Kind {
     FailedCompute,
     /// A communicator that never ends.
     Never,
+    /// A transaction, and a request, that are undone when the workflow fails.
+    UndoableWrite,
+    UndoableTell,
 }
 
 #[derive(Deserialize)]
@@ -141,12 +144,37 @@ fn read(tag: &str) -> Result<String> {
 
 #[communicator]
 fn tell(run: &str, tag: &str) -> Result<String> {
+    tell_outside(run, tag)
+}
+
+fn tell_outside(run: &str, tag: &str) -> Result<String> {
     http::post(env::var("OUTSIDE_URL")?)
         .json(&json!({ "run": run, "step": tag }))?
         .idempotency_key()?
         .send()?
         .error_for_status()?
         .text()
+}
+
+#[transaction(undo = unwrite)]
+fn undoable_write(run: &str, tag: &str) -> Result<String> {
+    write_row(run, tag)?;
+    Ok(format!("wrote {tag}"))
+}
+
+#[transaction]
+fn unwrite(run: &str, tag: &str, result: Option<String>) -> Result<u64> {
+    write_row(run, &format!("undo {tag}: {}", result.unwrap_or_default()))
+}
+
+#[communicator(undo = untell)]
+fn undoable_tell(run: &str, tag: &str) -> Result<String> {
+    tell_outside(run, tag)
+}
+
+#[communicator]
+fn untell(run: &str, tag: &str, result: Option<String>) -> Result<String> {
+    tell_outside(run, &format!("undo {tag}: {}", result.unwrap_or_default()))
 }
 
 #[communicator]
@@ -187,6 +215,8 @@ impl Call {
             Kind::FailedWrite => failed_write(run, tag),
             Kind::FailedCompute => failed_compute(tag),
             Kind::Never => never(),
+            Kind::UndoableWrite => undoable_write(run, tag),
+            Kind::UndoableTell => undoable_tell(run, tag),
         }
     }
 
@@ -200,6 +230,8 @@ impl Call {
             Kind::FailedWrite => failed_write::start_in(group, run, tag),
             Kind::FailedCompute => failed_compute::start_in(group, tag),
             Kind::Never => never::start_in(group),
+            Kind::UndoableWrite => undoable_write::start_in(group, run, tag),
+            Kind::UndoableTell => undoable_tell::start_in(group, run, tag),
         }
     }
 }

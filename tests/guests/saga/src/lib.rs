@@ -5,11 +5,7 @@
 use dbos_guest::prelude::*;
 
 fn ask(run: &str, step: &str) -> Result<String> {
-    http::post(env::var("OUTSIDE_URL")?)
-        .json(&json!({ "run": run, "step": step }))?
-        .send()?
-        .error_for_status()?
-        .text()
+    http::post(env::var("OUTSIDE_URL")?).json(&json!({ "run": run, "step": step }))?.send()?.error_for_status()?.text()
 }
 
 fn leave_a_row(run: &str, step: &str) -> Result<u64> {
