@@ -258,7 +258,9 @@ fn run_row(row: &tokio_postgres::Row) -> RunRow {
         output: stored_json(row.get(12)),
         error: stored_json(row.get(13)),
         deadline: row.get::<_, Option<i64>>(14).map(EpochMs),
-        undo: row.get::<_, Option<String>>(19).map(|id| UndoRow { id, status: status_in(row, 20).unwrap_or(Status::Pending) }),
+        undo: row
+            .get::<_, Option<String>>(19)
+            .map(|id| UndoRow { id, status: status_in(row, 20).unwrap_or(Status::Pending) }),
     }
 }
 
