@@ -103,7 +103,7 @@ mod tests {
                 ('odd', 's', 'gASV', 0, 'py_pickle'), ('odd', 's', '1', 1, NULL);
             INSERT INTO dbos.streams (workflow_uuid, key, value, "offset") SELECT 'full', 's', n, n FROM generate_series(0, 100) n;
             INSERT INTO dbos.streams (workflow_uuid, key, value, "offset")
-                SELECT 'large', 's', repeat('1', 200000), n FROM generate_series(0, 2) n"#;
+                SELECT 'large', 's', concat('"', repeat('1', 200000), '"'), n FROM generate_series(0, 2) n"#;
         database.client().await.unwrap().batch_execute(there).await.unwrap();
         assert_eq!(read(&database, "gone", 0).await, None);
         assert_eq!(read(&database, "goes-on", 0).await, seen(&["0", "1"], Then::NotYet));
@@ -116,7 +116,7 @@ mod tests {
         let (values, then) = read(&database, "full", 0).await.unwrap();
         assert_eq!((values.len(), then), (100, Then::More));
         assert_eq!(read(&database, "full", 100).await, seen(&["100"], Then::End));
-        let large = "11111111";
+        let large = "\"1111111";
         assert_eq!(read(&database, "large", 0).await, seen(&[large, large], Then::More));
         assert_eq!(read(&database, "large", 2).await, seen(&[large], Then::End));
         assert_eq!(read(&database, "large", i32::MAX.try_into().unwrap()).await, seen(&[], Then::End));
