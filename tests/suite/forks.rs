@@ -292,3 +292,48 @@ async fn a_command_that_is_killed_has_forked_or_not_and_nothing_between() {
     assert_eq!(world.effects("o").await, ["before", "after", "after"]);
     assert_eq!(world.database.run("f").await.unwrap().attempts, 1);
 }
+
+#[tokio::test]
+async fn a_fork_that_is_cut_in_the_middle_of_a_wait_goes_on_and_is_replayed() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let builder = HostBuilder::new("anything").database(&database).migrations("tests/guests/anything/migrations");
+    builder.migrate().await;
+    let host = builder.start().await;
+    // The wait has the numbers 1 and 2; the sleep is long enough for the run to be parked, so it is replayed.
+    let compute = |tag: &str| json!({ "step": { "kind": "compute", "tag": tag } });
+    let receive = json!({ "receive": { "topic": "", "milliseconds": 0 } });
+    let program = json!([receive, compute("one"), { "sleep": 700 }, compute("two")]);
+    host.start_workflow("anything", "o", &json!({ "run": "o", "program": program })).await;
+    let told = database.output("o").await;
+    forked(&builder, "o", "f", &["--step", "2"], 2).await;
+    assert_eq!(database.output("f").await, told);
+    let client = "print(client.fork_workflow('o', 2).get_result())";
+    python(&database, client).await;
+    let numbers = |steps: Vec<dbos_host_tests::Step>| steps.iter().map(|step| step.number).collect::<Vec<_>>();
+    assert_eq!(numbers(database.steps("f").await), [1, 3, 4, 5], "the deadline is not written again");
+}
+
+#[tokio::test]
+async fn a_fork_of_a_rewound_run_has_streams_without_holes() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let builder = HostBuilder::new("anything").database(&database).migrations("tests/guests/anything/migrations");
+    builder.migrate().await;
+    let host = builder.start().await;
+    let write = |value: &str| json!({ "write_stream": { "key": "out", "value": value } });
+    let program = json!([write("one"), write("two"), write("three")]);
+    host.start_workflow("anything", "o", &json!({ "run": "o", "program": program })).await;
+    database.output("o").await;
+    let output = builder.output(&["workflow", "rewind", "o", "--step", "2"]).await;
+    assert!(output.status.success(), "{output:?}");
+    database.output("o").await;
+    forked(&builder, "o", "f", &["--step", "3"], 3).await;
+    database.output("f").await;
+    let offsets = "SELECT coalesce(json_agg(value ORDER BY \"offset\")::text, ''), max(\"offset\")
+                     FROM dbos.streams WHERE workflow_uuid = 'f'";
+    let rows = database.query(offsets, &[]).await;
+    let values = [r#""one""#, r#""two""#, r#""two""#, r#""three""#];
+    assert_eq!(
+        (rows[0].get::<_, String>(0), rows[0].get::<_, i32>(1)),
+        (json!(values).to_string().replace(",", ", "), 3)
+    );
+}

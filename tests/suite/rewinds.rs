@@ -118,3 +118,22 @@ async fn a_command_that_is_killed_has_rewound_or_not_and_nothing_between() {
     assert_eq!(world.database.output("r").await, json!("\"heard\""));
     assert_eq!(world.effects("r").await, ["before", "after", "after"]);
 }
+
+#[tokio::test]
+async fn what_other_code_has_left_behind_the_cut_of_a_dbos_client_is_nobodys() {
+    let database = TestPostgres::shared().fresh_database().await;
+    let builder = HostBuilder::new("anything").database(&database).migrations("tests/guests/anything/migrations");
+    builder.migrate().await;
+    let host = builder.start().await;
+    let program = json!([{ "receive": { "topic": "", "milliseconds": 0 } }, { "sleep": 700 }]);
+    host.start_workflow("anything", "r", &json!({ "run": "r", "program": program })).await;
+    let told = database.output("r").await;
+    // The client leaves digests where they are; those of a step that is a deadline now would make it another step.
+    let left = "INSERT INTO dbos_host.operation_digest SELECT workflow_uuid, 2, digest FROM dbos_host.operation_digest
+                 WHERE workflow_uuid = 'r' AND function_id = 1";
+    database.execute(left).await;
+    python(&database, "client.rewind_workflow('r', start_step=1)").await;
+    let ended = "SELECT count(*) FROM dbos.operation_outputs WHERE workflow_uuid = 'r'";
+    dbos_host_tests::until("it was done again", async || database.count(ended, &[]).await == 3).await;
+    assert_eq!(database.output("r").await, told);
+}

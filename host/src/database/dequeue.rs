@@ -90,6 +90,11 @@ WITH self AS (
     DELETE FROM dbos.workflow_output o USING t WHERE o.workflow_uuid = t.workflow_uuid
 ), counted AS (
     DELETE FROM dbos_host.attempt a USING t WHERE a.workflow_uuid = t.workflow_uuid
+), digests AS (
+    DELETE FROM dbos_host.operation_digest d USING t
+     WHERE d.workflow_uuid = t.workflow_uuid AND NOT EXISTS (
+         SELECT FROM dbos.operation_outputs o
+          WHERE o.workflow_uuid = d.workflow_uuid AND o.function_id = d.function_id)
 ), drawn AS (
     INSERT INTO dbos_host.origin
     SELECT o.* FROM page, LATERAL dbos_host.origin_of(page.workflow_uuid, page.forked_from, page.created_at, (

@@ -78,7 +78,8 @@ WITH origin AS (
      ORDER BY e.key, e.function_id DESC
 ), streams AS (
     INSERT INTO dbos.streams (workflow_uuid, key, value, \"offset\", function_id, serialization)
-    SELECT fork.workflow_uuid, s.key, s.value, s.\"offset\", s.function_id, s.serialization
+    SELECT fork.workflow_uuid, s.key, s.value, row_number() OVER (PARTITION BY s.key ORDER BY s.\"offset\") - 1,
+           s.function_id, s.serialization
       FROM fork, dbos.streams s WHERE s.workflow_uuid = $1 AND s.function_id < $3
 ), attempts AS (
     DELETE FROM dbos_host.attempt a USING fork WHERE a.workflow_uuid = fork.workflow_uuid

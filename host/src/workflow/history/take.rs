@@ -153,8 +153,7 @@ impl History {
     ///
     /// # Errors
     /// A [`Divergence`] when another operation is recorded under one of the numbers, and when anything is recorded behind a
-    /// wait that has no answer, or that has no deadline. An answer that is the last record may lack its deadline: a fork
-    /// can be cut there.
+    /// wait that has no answer. An answer may lack its deadline: a fork or a rewind can be cut there.
     pub fn take_pair(&mut self, operation: &Operation) -> Result<(StepNumber, Pair), Divergence> {
         let first = self.next;
         let numbers = first.next().and_then(|second| Some((second, second.next()?)));
@@ -164,7 +163,7 @@ impl History {
             (None, _) => None,
             (Some(answer), behind) if answer.step == first => {
                 self.compare(operation, answer)?;
-                if let Some(other) = behind.filter(|record| !is_deadline(record)) {
+                if let Some(other) = behind.filter(|record| record.step == second && !is_deadline(record)) {
                     let recorded = format!("an answer without a deadline, and `{}` at step {}", other.name, other.step);
                     return Err(self.diverged(operation, recorded));
                 }
