@@ -6,7 +6,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Group, Handle, Result, StartOptions, Step,
+    Error, Group, Handle, Result, StartOptions, Step,
     arguments::{Arguments, decode_result},
     host,
 };
@@ -31,6 +31,12 @@ pub fn run_workflow<T: DeserializeOwned>(name: &'static str, arguments: Argument
     let options = host::StartOptions { awaited: true, ..StartOptions::new().into_host()? };
     let id = host::start_workflow(name, &arguments.into_json(), &options)?;
     Handle::of(id).join()
+}
+
+/// Lets the workflow begin again when it returns, which it does with this error.
+pub fn continue_as_new<T>(name: &'static str, arguments: Arguments) -> Result<T> {
+    host::continue_as_new(name, &arguments.into_json())?;
+    Err(Error::new("the workflow continues with other arguments").with_code("continued"))
 }
 
 /// Starts a workflow.

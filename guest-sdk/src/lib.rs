@@ -100,7 +100,7 @@ pub mod __private {
 
     pub use crate::{
         arguments::{Arguments, encode_result},
-        call::{call_communicator, call_transaction, run_workflow, start_step, start_workflow},
+        call::{call_communicator, call_transaction, continue_as_new, run_workflow, start_step, start_workflow},
         manifest::{parameter_schema, result_schema},
         registry::{Parameter, Route, Step, StepKind, Workflow},
         web::{AsJson, AsResponse, Reply},

@@ -96,7 +96,7 @@ async fn a_run_of_too_many_steps_stops_with_advice() {
     let error = &reply.json()["error"];
     assert_eq!((reply.status, &error["code"]), (500, &json!("too_many_steps")), "{reply:?}");
     let message = "the workflow needs more steps than the limit of 10\n  hint: split the work into child workflows, each \
-                   with a history of its own";
+                   with a history of its own, or let it continue as new";
     assert_eq!(error["message"], message);
     assert_eq!(database.steps("endless").await.len(), 10);
     assert_eq!(

@@ -12,6 +12,7 @@ mod children;
 mod command_line;
 mod components;
 mod containment;
+mod continue_as_new;
 mod costs;
 mod crash_sweep;
 mod database;

@@ -147,6 +147,16 @@ async fn messages_are_sent_by_workflows_and_handlers_and_taken_by_workflows() {
 }
 
 #[tokio::test]
+async fn workflows_continue_as_themselves() {
+    let host = started().await;
+    for phase in ["transaction", "communicator", "handler"] {
+        refused(&host, phase, ("continue", "workflow.continue-as-new"), "a workflow").await;
+    }
+    let another = "Error: a workflow continues as itself, and not as `empty_workflow`";
+    assert_eq!(told(&host, "workflow", "continue").await, another);
+}
+
+#[tokio::test]
 async fn promises_belong_to_workflows() {
     let host = started().await;
     for phase in ["transaction", "communicator", "handler"] {

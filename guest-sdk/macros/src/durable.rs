@@ -122,6 +122,13 @@ fn start(name: &str, function: &Function) -> TokenStream {
                 #encode
                 ::dbos_guest::__private::start_workflow(#name, __dbos_arguments, __dbos_options)
             }
+
+            /// Ends this life of the workflow, which calls this itself and returns what this returns: it begins again
+            /// under its id with these arguments, and without what it has recorded. Whoever waits for it goes on waiting.
+            #visibility fn continue_with(#parameters) -> ::dbos_guest::Result<#value> {
+                #encode
+                ::dbos_guest::__private::continue_as_new(#name, __dbos_arguments)
+            }
         }
     }
 }

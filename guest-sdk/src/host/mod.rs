@@ -30,8 +30,8 @@ pub(crate) use sql::{Cursor, SQL_ERROR, execute, open_cursor, query, release, ro
 pub(crate) use steps::{call_communicator, call_transaction, sleep, sleep_until};
 pub(crate) use streams::{close_stream, read_stream, write_stream};
 pub(crate) use workflow::{
-    StartOptions, cancel, deprecate_patch, idempotency_key, outcome, outcome_within, patch, resume, start_workflow,
-    status, workflow_id,
+    StartOptions, cancel, continue_as_new, deprecate_patch, idempotency_key, outcome, outcome_within, patch, resume,
+    start_workflow, status, workflow_id,
 };
 
 /// The name of errors about a call that is not available where it was made.

@@ -40,6 +40,11 @@ pub(crate) fn resume(id: &str) -> Result<()> {
     workflow::resume(id).map_err(from_failure)
 }
 
+pub(crate) fn continue_as_new(name: &str, arguments: &str) -> Result<()> {
+    inside("workflow.continue-as-new")?;
+    workflow::continue_as_new(name, arguments).map_err(from_failure)
+}
+
 pub(crate) fn patch(name: &str) -> Result<bool> {
     inside("workflow.patch")?;
     workflow::patch(name).map_err(from_failure)

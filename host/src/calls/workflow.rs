@@ -82,6 +82,18 @@ impl workflow::Host for Guest {
         self.answered(answer)
     }
 
+    async fn continue_as_new(
+        &mut self,
+        workflow: String,
+        arguments: String,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
+        // It is noted down, and nothing is done: the guest's time goes on.
+        Ok(match self.phase_mut() {
+            Phase::Workflow(gate) => gate.continue_as_new(&workflow, &arguments).map_err(types::Failure::from),
+            _ => Err(Failure::wrong_phase("workflow.continue-as-new", "a workflow").into()),
+        })
+    }
+
     async fn patch(&mut self, name: String) -> wasmtime::Result<Result<bool, types::Failure>> {
         // To ask does nothing, and can be done without end: the guest's time goes on.
         let answer = match self.act().await {

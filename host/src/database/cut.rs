@@ -10,7 +10,7 @@ use tokio_postgres::{GenericClient, Row};
 use super::component::COMPONENT_HAS_RUN;
 use super::error::DatabaseError;
 use crate::workflow::{
-    Code, ComponentDigest, Cut, EpochMs, Failure, Status, StepNumber, StepTrace, WorkflowId, failed_step,
+    CONTINUED, Code, ComponentDigest, Cut, EpochMs, Failure, Status, StepNumber, StepTrace, WorkflowId, failed_step,
 };
 
 /// With which component a run goes on.
@@ -132,22 +132,29 @@ fn target(row: &Row, run: &WorkflowId, version: &Version) -> Result<Target, Refu
 
 const STEPS: &str = "
 SELECT function_id, error, coalesce(started_at_epoch_ms, 0), coalesce(completed_at_epoch_ms, started_at_epoch_ms, 0)
-  FROM dbos.operation_outputs WHERE workflow_uuid = $1 AND function_id > 0 ORDER BY function_id";
+  FROM dbos.operation_outputs WHERE workflow_uuid = $1 AND function_id >= $2 ORDER BY function_id";
+
+// The mark that a run has left where it has continued with other arguments.
+const MARK: &str = "
+SELECT max(function_id) FROM dbos.operation_outputs WHERE workflow_uuid = $1 AND function_name = $2";
 
 const ERROR: &str = "
 SELECT coalesce(o.error, s.error) FROM dbos.workflow_status s
   LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid
  WHERE s.workflow_uuid = $1";
 
-/// Where a run in this status is cut.
+/// Where a run in this status is cut. What it has recorded before it continued with other arguments is gone, so that is not
+/// before the first step behind that.
 pub(super) async fn step(
     client: &impl GenericClient,
     run: &WorkflowId,
     status: Status,
     cut: Cut,
 ) -> Result<Result<StepNumber, Refusal>, DatabaseError> {
+    let mark: Option<i32> = client.query_one(MARK, &[&run.as_str(), &CONTINUED]).await?.get(0);
+    let begin = mark.and_then(|mark| StepNumber::stored(mark).next()).unwrap_or(StepNumber::FIRST);
     match (cut, status) {
-        (Cut::Step(step), _) => return Ok(Ok(step)),
+        (Cut::Step(step), _) => return Ok(Ok(step.max(begin))),
         (Cut::Failure, Status::Error | Status::Cancelled | Status::MaxRecoveryAttemptsExceeded) => {}
         (Cut::Failure, Status::Success | Status::Pending | Status::Enqueued | Status::Delayed) => {
             return Ok(Err(Refusal::NotFailed(run.clone(), status)));
@@ -160,8 +167,8 @@ pub(super) async fn step(
         started_at: EpochMs(row.get(2)),
         completed_at: EpochMs(row.get(3)),
     };
-    let steps: Vec<StepTrace> = client.query(STEPS, &[&run.as_str()]).await?.iter().map(trace).collect();
+    let steps: Vec<StepTrace> = client.query(STEPS, &[&run.as_str(), &begin.get()]).await?.iter().map(trace).collect();
     let error = client.query_opt(ERROR, &[&run.as_str()]).await?;
     let error = error.and_then(|row| failure(row.get(0)));
-    Ok(Ok(failed_step(&steps, error.as_ref())))
+    Ok(Ok(failed_step(begin, &steps, error.as_ref())))
 }

@@ -12,7 +12,8 @@ use super::ordinality::place;
 use super::progress::column;
 use super::record::NewRecord;
 use crate::workflow::{
-    AppName, Arguments, Attributes, Code, ComponentDigest, EpochMs, Failure, Terms, Timeout, TraceContext, WorkflowId,
+    AppName, Arguments, Attributes, CONTINUED, Code, ComponentDigest, EpochMs, Failure, Terms, Timeout, TraceContext,
+    WorkflowId,
 };
 
 /// A run to be started by this host at once.
@@ -133,6 +134,8 @@ pub struct Existing {
     pub serialization: Option<String>,
     /// True when this very start wrote it: the answer to its commit had been lost.
     pub is_this_start: bool,
+    /// Its arguments are not those that it was started with: it has continued with others.
+    pub has_continued: bool,
 }
 
 // What a deleted run of the same id has left behind is replaced: other clients delete without knowing every table, and while
@@ -345,10 +348,12 @@ pub(super) async fn write_children(
 pub(super) async fn existing(client: &Client, new: &NewRun) -> Result<Option<Existing>, DatabaseError> {
     let row = client
         .query_opt(
-            "SELECT s.name, coalesce(i.inputs, s.inputs), s.serialization, s.creator_xid IS NOT DISTINCT FROM $2
+            "SELECT s.name, coalesce(i.inputs, s.inputs), s.serialization, s.creator_xid IS NOT DISTINCT FROM $2,
+                    (SELECT o.function_name = $3 FROM dbos.operation_outputs o
+                      WHERE o.workflow_uuid = $1 ORDER BY o.function_id LIMIT 1)
                FROM dbos.workflow_status s LEFT JOIN dbos.workflow_input i USING (workflow_uuid)
               WHERE s.workflow_uuid = $1",
-            &[&new.claim.run().as_str(), &new.claim.token()],
+            &[&new.claim.run().as_str(), &new.claim.token(), &CONTINUED],
         )
         .await?;
     Ok(row.map(|row| Existing {
@@ -356,6 +361,7 @@ pub(super) async fn existing(client: &Client, new: &NewRun) -> Result<Option<Exi
         inputs: row.get(1),
         serialization: row.get(2),
         is_this_start: row.get(3),
+        has_continued: row.get::<_, Option<bool>>(4).unwrap_or(false),
     }))
 }
 

@@ -13,12 +13,12 @@ use super::{App, Executor};
 use crate::calls::{
     Gate, Guest, GuestLog, Inherited, Interrupt, MAX_PAYLOAD, Seed, Seeds, Services, Unsettled, WaitFor, Withheld,
 };
-use crate::database::{Backoff, Claim, FinalOutcome, Loaded, NewRun};
+use crate::database::{Backoff, Claim, Continuation, FinalOutcome, Loaded, NewRun};
 use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
-    AppName, Arguments, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind, Record,
-    StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime, check_json,
+    AppName, Arguments, Beginning, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind,
+    Record, StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime, check_json,
 };
 
 /// What an attempt needs to know of its run.
@@ -93,6 +93,9 @@ impl Prepared {
 pub(super) enum AttemptEnd {
     /// The run has this outcome, to be written with what is not settled yet.
     Finished(FinalOutcome, Unsettled),
+    /// The run continues with other arguments, without what it has recorded; everything is settled. True: it has done nothing
+    /// since it began.
+    Continues(Box<Continuation>, bool),
     /// Replay at once.
     Reload,
     /// Replay at once, without counting an attempt: what the run has seen was not committed.
@@ -174,17 +177,22 @@ impl Executor {
         let log = GuestLog::new(app.log(), Some(claim.run())).traced(prepared.trace);
         let log = log.showing_replayed(self.show_replayed_logs);
         let time = WorkflowTime::starting_at(prepared.started_at);
-        let copied = prepared.draws_as.iter().map(|(last, run)| (*last, self.seed(run))).collect();
-        let seeds = Seeds { copied, own: self.seed(claim.run()) };
+        let begins = Beginning::of(&prepared.records);
+        begins.since().into_iter().for_each(|since| time.deliver(since));
+        let seeds = self.seeds(claim.run(), &prepared.draws_as, &begins);
         let (records, begun) = (prepared.records.len(), Instant::now());
         let name = prepared.name.clone();
         let own = (prepared.records, Inherited { trace: prepared.trace, deadline: prepared.deadline }, prepared.start);
-        let gate = self.gate(claim, own, app, component, &time, &log);
+        let gate = self.gate(claim, own, app, component, &time, &log).of(&name, &begins);
         let guest = Guest::deterministic(gate, log, time, &seeds);
         let instance = Instance::new(component, guest, ());
         let (mut instance, end) = instance.run_workflow(prepared.name, arguments).await;
         let milliseconds = begun.elapsed().as_secs_f64() * 1e3;
         tracing::debug!(workflow = %claim.run(), records, milliseconds, "an instance has ended");
+        let gate = instance.guest().gate().expect("a workflow's instance has a gate");
+        if matches!(end, GuestEnd::Returned(_)) && gate.continues() {
+            return continues(gate).await;
+        }
         let outcome = match end {
             GuestEnd::Returned(Ok(json)) => match check_result(&json) {
                 Ok(()) => FinalOutcome::Success(json),
@@ -252,9 +260,21 @@ impl Executor {
         Gate::new(services, program, claim.clone(), (history, budget), time.clone(), log.clone(), (inherited, start))
     }
 
-    /// The seed of a run's randomness: from its id, and from the database's secret so that nobody can guess it.
-    fn seed(&self, run: &WorkflowId) -> Seed {
-        Sha256::new().chain_update(&self.secret).chain_update("seed").chain_update(run.as_str()).finalize().into()
+    /// The seeds of a run's randomness. One that has continued draws something else than before; so has a run that it was
+    /// copied from, if that had continued before the copied steps.
+    fn seeds(&self, run: &WorkflowId, draws_as: &[(StepNumber, WorkflowId)], begins: &Beginning) -> Seeds {
+        let before = begins.numbers_before();
+        let copied = draws_as.iter().filter(|(last, _)| last.get() > before);
+        let copied = copied.map(|(last, run)| (*last, self.seed(run, before))).collect();
+        Seeds { copied, own: self.seed(run, before) }
+    }
+
+    /// The seed of a run behind a mark: from its id, and from the database's secret so that nobody can guess it.
+    fn seed(&self, run: &WorkflowId, mark: i32) -> Seed {
+        let seed = Sha256::new().chain_update(&self.secret).chain_update("seed").chain_update(run.as_str());
+        // No id has a zero byte.
+        let seed = if mark > 0 { seed.chain_update([0]).chain_update(mark.to_be_bytes()) } else { seed };
+        seed.finalize().into()
     }
 }
 
@@ -300,6 +320,20 @@ pub(super) async fn finish(gate: &mut Gate, outcome: FinalOutcome) -> AttemptEnd
         Ok(unsettled) => AttemptEnd::Finished(outcome, unsettled),
         Err(interrupt) => unwound(gate, interrupt).await,
     }
+}
+
+/// The guest has returned and wishes to continue: everything that it has done comes first.
+async fn continues(gate: &mut Gate) -> AttemptEnd {
+    let settled = match gate.finish().await {
+        Ok(unsettled) => unsettled.settle().await,
+        Err(interrupt) => Err(interrupt),
+    };
+    if let Err(interrupt) = settled {
+        return unwound(gate, interrupt).await;
+    }
+    let is_idle = gate.steps_taken() == 0;
+    let continuation = gate.continuation().expect("it was asked whether there is one");
+    AttemptEnd::Continues(Box::new(continuation), is_idle)
 }
 
 /// What an interrupt means for the attempt.

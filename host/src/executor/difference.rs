@@ -51,10 +51,14 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What is different in the run that exists; `None` when it is the same call.
+/// What is different in the run that exists; `None` when it is the same call. What a run was started with that has continued
+/// with other arguments, nobody knows any more.
 pub(super) fn difference(existing: &Existing, name: &str, arguments: &Arguments) -> Option<Difference> {
     if existing.name != name {
         return Some(Difference::Workflow { stored: existing.name.clone(), sent: name.into() });
+    }
+    if existing.has_continued {
+        return None;
     }
     let stored = Arguments::from_stored(existing.inputs.as_deref(), existing.serialization.as_deref(), &[]);
     let Ok(Arguments(stored)) = stored else { return Some(Difference::Unreadable) };
@@ -89,6 +93,7 @@ mod tests {
             inputs: Some(inputs),
             serialization: Some("portable_json".into()),
             is_this_start: false,
+            has_continued: false,
         }
     }
 

@@ -133,9 +133,11 @@ impl Executor {
                     driven.ended(outcome);
                     return Leaves::ForGood;
                 }
-                Err(AttemptEnd::Finished(..)) => {
-                    unreachable!("every outcome has been written or has become another end")
-                }
+                Err(AttemptEnd::Finished(..)) => unreachable!("every outcome is written, or is another end by now"),
+                Err(AttemptEnd::Continues(next, is_idle)) => match self.continue_as_new(&next, is_idle).await {
+                    true => driven.counted(false),
+                    false => return self.lost(&claim),
+                },
                 Err(AttemptEnd::Reload) => {}
                 Err(AttemptEnd::Undone) => {
                     let claims = std::slice::from_ref(&claim);

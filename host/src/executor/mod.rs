@@ -10,6 +10,7 @@ mod app;
 mod attempt;
 mod backlog;
 mod communicator;
+mod continue_as_new;
 mod control;
 mod difference;
 mod drive;

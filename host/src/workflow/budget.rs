@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::code::Code;
 use super::failure::Failure;
-use super::history::{Record, RecordedResult};
+use super::history::{Beginning, Record, RecordedResult};
 use super::id::StepNumber;
 
 /// The results in a run's history, in bytes of JSON: four of the largest. As many runs are replayed at once as there are
@@ -22,6 +22,8 @@ const MAX_HISTORY_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Budget {
     max_steps: u32,
+    /// Numbers that were used up before the history begins.
+    before: i32,
     bytes: Arc<AtomicUsize>,
 }
 
@@ -30,7 +32,8 @@ impl Budget {
     #[must_use]
     pub fn of(max_steps: u32, records: &[Record]) -> Self {
         let bytes = records.iter().map(|record| size(&record.result)).sum();
-        Self { max_steps, bytes: Arc::new(AtomicUsize::new(bytes)) }
+        let before = Beginning::of(records).numbers_before();
+        Self { max_steps, before, bytes: Arc::new(AtomicUsize::new(bytes)) }
     }
 
     /// A step was recorded.
@@ -44,8 +47,9 @@ impl Budget {
     /// # Errors
     /// The failure that ends the run.
     pub fn check(&self, step: StepNumber) -> Result<(), Failure> {
-        const HINT: &str = "hint: split the work into child workflows, each with a history of its own";
-        if u32::try_from(step.get()).unwrap_or(u32::MAX) > self.max_steps {
+        const HINT: &str =
+            "hint: split the work into child workflows, each with a history of its own, or let it continue as new";
+        if u32::try_from(step.get().saturating_sub(self.before)).unwrap_or(u32::MAX) > self.max_steps {
             let text = format!("the workflow needs more steps than the limit of {}\n  {HINT}", self.max_steps);
             return Err(Failure::new("Limit", Code("too_many_steps"), text).not_retryable());
         }

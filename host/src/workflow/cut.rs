@@ -31,20 +31,21 @@ pub struct StepTrace {
     pub completed_at: EpochMs,
 }
 
-/// The step from which a run that has ended with `error` is to be done again, by its steps in the order of their numbers.
+/// The step from which a run that has ended with `error` is to be done again, by its steps in the order of their numbers; the
+/// first of them could have the number `begin`.
 ///
 /// It is the last one that failed with this very error; without such a one, the last record, if that is a failure. Steps
 /// that failed beside it, in the same time, are done again too, so it is the first of those. A step that has no record,
 /// though later ones have, was cut off: if it comes before, it is the one. Of a run whose steps all went well, everything
 /// is kept: it goes on behind its last record.
 #[must_use]
-pub fn failed_step(steps: &[StepTrace], error: Option<&Failure>) -> StepNumber {
+pub fn failed_step(begin: StepNumber, steps: &[StepTrace], error: Option<&Failure>) -> StepNumber {
     let is_it = |trace: &&StepTrace| {
         let both = trace.failure.as_ref().zip(error);
         both.is_some_and(|(step, run)| (&step.name, &step.message, &step.code) == (&run.name, &run.message, &run.code))
     };
     let last = || steps.last().filter(|trace| trace.failure.is_some());
-    let gap = first_gap(steps);
+    let gap = first_gap(begin, steps);
     let Some(failed) = steps.iter().rev().find(is_it).or_else(last) else { return gap };
     let mut first = failed;
     for earlier in steps.iter().rev().skip_while(|trace| trace.step >= failed.step) {
@@ -57,8 +58,8 @@ pub fn failed_step(steps: &[StepTrace], error: Option<&Failure>) -> StepNumber {
 }
 
 /// The first number without a record.
-fn first_gap(steps: &[StepTrace]) -> StepNumber {
-    let mut next = StepNumber::FIRST;
+fn first_gap(begin: StepNumber, steps: &[StepTrace]) -> StepNumber {
+    let mut next = begin;
     for trace in steps {
         match next.next() {
             Some(after) if trace.step == next => next = after,
@@ -89,7 +90,7 @@ mod tests {
     }
 
     fn cut(of: &[(i32, &str, i64, i64)], error: &str) -> i32 {
-        failed_step(&steps(of), (!error.is_empty()).then(|| failure(error)).as_ref()).get()
+        failed_step(StepNumber::FIRST, &steps(of), (!error.is_empty()).then(|| failure(error)).as_ref()).get()
     }
 
     #[test]
@@ -119,6 +120,13 @@ mod tests {
         assert_eq!(cut(&[(1, "x", 0, 2), (2, "x", 1, 4), (3, "x", 3, 6)], "x"), 1);
         // One after the other, however soon.
         assert_eq!(cut(&[(1, "x", 0, 2), (2, "x", 2, 4)], "x"), 2);
+    }
+
+    #[test]
+    fn a_run_that_has_continued_is_done_again_from_there() {
+        let begin = StepNumber::stored(8);
+        assert_eq!(failed_step(begin, &[], None), begin);
+        assert_eq!(failed_step(begin, &steps(&[(8, "", 0, 1), (9, "boom", 1, 2)]), None).get(), 9);
     }
 
     #[test]

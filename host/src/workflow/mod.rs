@@ -38,12 +38,15 @@ pub use cut::{Cut, StepTrace, failed_step};
 pub use digest::{ComponentDigest, OperationDigest};
 pub use excerpt::excerpt;
 pub use failure::Failure;
-pub use history::{Divergence, History, Next, Operation, OperationKind, Pair, Record, RecordedResult, SLEEP, Started};
+pub use history::{
+    Beginning, CONTINUED, Divergence, History, Next, Operation, OperationKind, Pair, Record, RecordedResult, SLEEP,
+    Started,
+};
 pub use id::{AppName, InvalidName, StepNumber, WorkflowId};
 pub use json::{JsonError, check_json};
 pub use manifest::{Isolation, Manifest, ManifestError, Parameter, RouteEntry, StepEntry, StepKind, WorkflowEntry};
 pub use patch::{Patch, PatchName};
-pub use promise::{PromiseName, RESERVED, rejection, resolution, settled};
+pub use promise::{PROMISE, PromiseName, RESERVED, rejection, resolution, settled};
 pub use reason::{Reason, Waiting};
 pub use retry::{AttemptBackoff, RetryPolicy, doubled};
 pub use route::{Method, PathPattern, path_segment};

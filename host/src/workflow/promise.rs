@@ -16,7 +16,7 @@ use super::signal::Topic;
 pub const RESERVED: &str = "dbos-host.";
 
 /// What those of promises begin with.
-const PROMISE: &str = "dbos-host.promise:";
+pub const PROMISE: &str = "dbos-host.promise:";
 
 /// The longest name, in bytes: with what stands before it, it is a topic.
 const MAX_NAME: usize = 200;

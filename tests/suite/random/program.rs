@@ -62,6 +62,8 @@ impl Writer {
         }
         if self.draw.once_in(5) {
             ops.push(json!({ "raise": self.tag() }));
+        } else if self.draw.once_in(6) {
+            ops.push(json!({ "continue": self.program(0) }));
         }
         Value::Array(ops)
     }

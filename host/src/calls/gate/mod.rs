@@ -15,6 +15,7 @@
 //!
 //! What each kind of call does between its number and its record is in a file of its own.
 
+mod again;
 mod children;
 mod events;
 mod handles;
@@ -39,6 +40,7 @@ pub(super) use parallel::Group;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use self::again::Again;
 use self::handles::Handles;
 use self::streams::Streams;
 use super::ahead::Ahead;
@@ -92,6 +94,9 @@ pub struct Gate {
     ahead: Option<Ahead>,
     /// The first step was a transaction that may write.
     began_with_transaction: bool,
+    again: Again,
+    /// Numbers that were used up before the history begins.
+    numbers_before: i32,
     /// The promises whose settlement the guest has seen.
     settled: HashMap<PromiseName, Result<String, Failure>>,
 }
@@ -138,6 +143,8 @@ impl Gate {
             start,
             ahead: None,
             began_with_transaction: false,
+            again: Again::default(),
+            numbers_before: 0,
             settled: HashMap::new(),
         }
     }
@@ -154,10 +161,10 @@ impl Gate {
         self.history.taken()
     }
 
-    /// How many records the run has, those of this instance included.
+    /// How many numbers the run has taken since its history begins, in this instance or before.
     #[must_use]
     pub fn steps_taken(&self) -> i32 {
-        self.history.next_step().get() - 1
+        self.history.next_step().get() - 1 - self.numbers_before
     }
 
     /// The guest has returned, and no record was left unasked for. Waits for the steps that it has started, joined or not.

@@ -25,6 +25,20 @@ pub(super) struct Streams {
     ahead: Option<ReadAhead>,
 }
 
+impl Streams {
+    /// Those that were closed before the history begins.
+    pub(super) fn closed_before(closed: impl Iterator<Item = Key>) -> Self {
+        Self { closed: closed.collect(), ahead: None }
+    }
+
+    /// The names of those that are closed, in an order that is always the same.
+    pub(super) fn closed(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.closed.iter().map(|key| key.as_str().to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
 impl Gate {
     /// Writes a value to a stream of this run. When it returns, the value is on its way, in front of whatever the run does
     /// next.

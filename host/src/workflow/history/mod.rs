@@ -4,8 +4,10 @@
 //! question at each call ([`History`]). The answer is the record, nothing (the call is new), or a divergence. This module
 //! must not know where records come from, nor what is done with an answer.
 
+mod begin;
 mod take;
 
+pub use begin::{Beginning, CONTINUED};
 pub use take::{History, Next, Pair, Started};
 
 use serde_json::Value;

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::{Divergence, Operation, OperationKind, Record, SLEEP};
+use super::{Beginning, Divergence, Operation, OperationKind, Record, SLEEP};
 use crate::workflow::digest::OperationDigest;
 use crate::workflow::id::StepNumber;
 use crate::workflow::taken::LastTaken;
@@ -70,9 +70,13 @@ impl History {
     /// A history of these records, with the guest before its first call.
     #[must_use]
     pub fn new(records: impl IntoIterator<Item = Record>) -> Self {
-        let mut left: Vec<Record> = records.into_iter().filter(|record| record.step >= StepNumber::FIRST).collect();
+        let mut left: Vec<Record> = records.into_iter().collect();
         left.sort_by_key(|record| record.step);
-        Self { left: left.into(), next: StepNumber::FIRST, taken: LastTaken::default() }
+        let before = Beginning::of(&left).numbers_before();
+        left.retain(|record| record.step.get() > before);
+        let mut history = Self { left: left.into(), next: StepNumber::FIRST, taken: LastTaken::default() };
+        history.move_to(StepNumber::stored(before.saturating_add(1)));
+        history
     }
 
     /// The number that the next call gets.

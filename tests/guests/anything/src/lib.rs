@@ -82,6 +82,8 @@ enum Op {
         value: String,
         rejects: bool,
     },
+    /// The workflow continues with another program.
+    Continue(Value),
     /// The workflow fails.
     Raise(String),
 }
@@ -333,6 +335,7 @@ fn perform(run: &str, op: &Op, late: &mut Vec<Handle<Value>>) -> Result<Value> {
             false => resolve(of, name, value),
         }
         .map(|()| "settled".to_owned())?,
+        Op::Continue(_) => "not the last".to_owned(),
         Op::Raise(text) => text.clone(),
     };
     Ok(json!(text))
@@ -344,6 +347,9 @@ fn anything(run: &str, program: Value) -> Result<Value> {
     let (mut results, mut late) = (Vec::new(), Vec::new());
     let mut time = now();
     for op in &program {
+        if let Op::Continue(program) = op {
+            return anything::continue_with(run, program.clone());
+        }
         if let Op::Raise(text) = op {
             return Err(Error::new(text).with_code("raised").with_data(json!(results)));
         }

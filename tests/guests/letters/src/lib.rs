@@ -172,3 +172,59 @@ fn refused_promises() -> Vec<String> {
         code(promise::<Value>("a").wait(Duration::MAX).err()),
     ]
 }
+
+/// Reads one letter in each round, and tells all of them in the last one.
+#[workflow]
+fn read_in_rounds(mut read: Vec<Value>, count: usize) -> Result<Vec<Value>> {
+    if read.len() >= count {
+        return Ok(read);
+    }
+    read.push(recv("", A_DAY)?.context("a letter")?);
+    read_in_rounds::continue_with(read, count)
+}
+
+/// Draws once in each round, and tells in the last one, tomorrow.
+#[workflow]
+fn draw_in_rounds(mut drawn: Vec<String>, count: usize) -> Result<Vec<String>> {
+    drawn.push(uuid().to_string());
+    set_event("drawn", &drawn)?;
+    if drawn.len() < count {
+        return draw_in_rounds::continue_with(drawn, count);
+    }
+    sleep(A_DAY)?;
+    Ok(drawn)
+}
+
+/// Asks for the same in two rounds, and writes in the second to what it has closed in the first.
+#[workflow]
+fn ask_in_rounds(round: u32) -> Result<Vec<Value>> {
+    let approval = promise::<Value>("approval");
+    set_event("link", &approval.link()?)?;
+    let decided = approval.wait(A_DAY)?;
+    if round == 1 {
+        stream("s").close()?;
+        return ask_in_rounds::continue_with(2);
+    }
+    let closed = stream("s").write(&1).err().and_then(|error| error.code().map(str::to_owned));
+    Ok(vec![json!(decided), json!(closed)])
+}
+
+/// Fails in its second round.
+#[workflow]
+fn fail_in_rounds(round: u32) -> Result<()> {
+    set_event("value", &round)?;
+    ensure!(round < 2, "round {round}");
+    fail_in_rounds::continue_with(round + 1)
+}
+
+/// Continues and does nothing.
+#[workflow]
+fn spin(left: u32) -> Result<u32> {
+    if left > 0 { spin::continue_with(left - 1) } else { Ok(left) }
+}
+
+/// Wishes to continue as another workflow; tells the code.
+#[workflow]
+fn continue_as_another() -> Result<Option<String>> {
+    Ok(spin::continue_with(1).err().and_then(|error| error.code().map(str::to_owned)))
+}

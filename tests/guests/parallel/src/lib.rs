@@ -209,3 +209,14 @@ fn side_by_side(run: &str) -> Result<Vec<String>> {
     told.push(three.join()?.to_string());
     Ok(told)
 }
+
+/// Writes in each round, tells somebody beside, and continues with the next one.
+#[workflow]
+fn rounds(run: &str, round: u32, last: u32) -> Result<u32> {
+    write(run, &round.to_string())?;
+    let _beside = tell::start(run, &format!("round {round}"))?;
+    if round < last {
+        return rounds::continue_with(run, round + 1, last);
+    }
+    Ok(round)
+}

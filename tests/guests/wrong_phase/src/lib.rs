@@ -28,6 +28,7 @@ fn attempt(call: &str) -> Result<String> {
         "link" => promise::<u8>("p").link().map(|_| "linked".to_owned()),
         "promise" => promise::<u8>("p").wait(Duration::ZERO).map(|value| format!("{value:?}")),
         "start" => empty_workflow::start().map(|_| "started".to_owned()),
+        "continue" => empty_workflow::continue_with(),
         "outcome" => Handle::<String>::of("nobody").join(),
         "id" => workflow_id(),
         "key" => http::get("http://127.0.0.1:1/").idempotency_key().map(|_| "a key".to_owned()),
