@@ -5,6 +5,8 @@
 //! people, a code, data, and whether another attempt makes sense. All of it crosses each border unchanged; `?` makes
 //! one of any standard error.
 
+mod typed;
+
 use std::fmt;
 
 use serde::Serialize;
@@ -40,7 +42,28 @@ struct Parts {
     /// JSON text, kept as it came so that nothing is lost on the way.
     data: Option<String>,
     retryable: bool,
+    causes: Vec<Cause>,
+    backtrace: Vec<String>,
     status: Option<u16>,
+}
+
+/// What an error was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    pub(crate) name: String,
+    pub(crate) message: String,
+}
+
+impl Cause {
+    /// Its class, as that of an [`Error`]. `Error`, where only its text is known.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What happened.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 /// The name of an error that was made from a message alone.
@@ -49,9 +72,7 @@ const PLAIN: &str = "Error";
 impl Error {
     /// An error with a message for people. Its name is `Error`, and a communicator that fails with it is tried again.
     pub fn new(message: impl fmt::Display) -> Self {
-        let message = message.to_string();
-        let parts = Parts { name: PLAIN.to_owned(), message, code: None, data: None, retryable: true, status: None };
-        Error { parts: Box::new(parts) }
+        Error::from_parts(PLAIN.to_owned(), message.to_string(), None, None, true)
     }
 
     /// Sets the class of the error, for programs: `OutOfStock`.
@@ -85,8 +106,11 @@ impl Error {
         self
     }
 
-    /// Puts what was being done before the message: `sign the guestbook: connection refused`. The rest stays.
+    /// Puts what was being done before the message: `sign the guestbook: connection refused`. What the error was until now
+    /// becomes its nearest [cause](Self::causes); the rest stays.
     pub fn context(mut self, context: impl fmt::Display) -> Self {
+        let cause = Cause { name: self.parts.name.clone(), message: self.parts.message.clone() };
+        self.parts.causes.insert(0, cause);
         self.parts.message = format!("{context}: {}", self.parts.message);
         self
     }
@@ -116,6 +140,19 @@ impl Error {
         self.parts.retryable
     }
 
+    /// What the error was made from, the nearest first: the sources of a standard error, and what was there before each
+    /// [`context`](Self::context). They cross each border with the error; 16 of them are kept, with 1,024 characters of each.
+    pub fn causes(&self) -> &[Cause] {
+        &self.parts.causes
+    }
+
+    /// The functions that were left by the panic that this error tells of, the innermost first; 64 of them are kept. Empty for
+    /// other errors. A component that is stripped of its names has `function 123` here; `strip = "debuginfo"` in the profile
+    /// of `Cargo.toml` keeps them.
+    pub fn backtrace(&self) -> &[String] {
+        &self.parts.backtrace
+    }
+
     /// The HTTP status that was set.
     pub fn status(&self) -> Option<u16> {
         self.parts.status
@@ -129,7 +166,14 @@ impl Error {
         data: Option<String>,
         retryable: bool,
     ) -> Self {
-        Error { parts: Box::new(Parts { name, message, code, data, retryable, status: None }) }
+        let (causes, backtrace) = (Vec::new(), Vec::new());
+        Error { parts: Box::new(Parts { name, message, code, data, retryable, causes, backtrace, status: None }) }
+    }
+
+    /// The same, with what it was made from, and where it was.
+    pub(crate) fn with_origin(mut self, causes: Vec<Cause>, backtrace: Vec<String>) -> Self {
+        (self.parts.causes, self.parts.backtrace) = (causes, backtrace);
+        self
     }
 
     /// What was attached, as the text that crosses to the host.
@@ -146,31 +190,40 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { name, message, code, data, retryable, status } = &*self.parts;
+        let Parts { name, message, code, data, retryable, causes, backtrace, status } = &*self.parts;
         let mut text = f.debug_struct("Error");
         text.field("name", name).field("message", message).field("retryable", retryable);
         code.iter().for_each(|code| _ = text.field("code", code));
         data.iter().for_each(|data| _ = text.field("data", data));
         status.iter().for_each(|status| _ = text.field("status", status));
+        if !causes.is_empty() {
+            text.field("causes", causes);
+        }
+        if !backtrace.is_empty() {
+            text.field("backtrace", backtrace);
+        }
         text.finish()
     }
 }
 
 /// `Error` itself does not implement `std::error::Error`, so that this conversion can exist for everything that does.
-/// The error's name is that of its type, its message includes its causes.
+/// The error's name is that of its type, its message includes those of its causes.
 impl<E: std::error::Error> From<E> for Error {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
+        let mut causes = Vec::new();
         let mut cause = error.source();
         while let Some(error) = cause {
             let text = error.to_string();
+            // Nothing but its text is known of a source.
+            causes.push(Cause { name: PLAIN.to_owned(), message: text.clone() });
             // Many errors repeat their cause in their own text.
             if !message.contains(&text) {
                 message = format!("{message}: {text}");
             }
             cause = error.source();
         }
-        Error::new(message).with_name(short_type_name::<E>())
+        Error::new(message).with_name(short_type_name::<E>()).with_origin(causes, Vec::new())
     }
 }
 
@@ -254,6 +307,8 @@ mod tests {
         }
         let error = Error::from(Outer("x".parse::<u8>().unwrap_err()));
         assert_eq!((error.name(), error.message()), ("Outer", "the price is wrong: invalid digit found in string"));
+        let causes: Vec<_> = error.causes().iter().map(|cause| (cause.name(), cause.message())).collect();
+        assert_eq!(causes, [("Error", "invalid digit found in string")]);
         let error = Error::from(std::io::Error::other("disk"));
         assert_eq!((error.name(), error.message()), ("Error", "disk"));
     }
@@ -263,6 +318,10 @@ mod tests {
         let error = Error::new("no").with_name("N").with_code("c").with_data([1]).do_not_retry();
         let error = Err::<(), _>(error).with_context(|| format!("step {}", 2)).unwrap_err();
         assert_eq!(error.message(), "step 2: no");
+        assert_eq!(
+            error.causes().iter().map(|cause| (cause.name(), cause.message())).collect::<Vec<_>>(),
+            [("N", "no")]
+        );
         assert_eq!((error.name(), error.code(), error.is_retryable()), ("N", Some("c"), false));
         assert_eq!(error.data(), Some(serde_json::json!([1])));
         assert_eq!(None::<u8>.context("nothing there").unwrap_err().message(), "nothing there");

@@ -79,7 +79,7 @@ pub use serde_json;
 
 pub use crate::{
     chance::{Random, now, random, uuid},
-    error::{Context, Error, Result},
+    error::{Cause, Context, Error, Result},
     events::{get_event, get_event_within, set_event},
     handle::{Handle, workflow_id},
     messages::{recv, send, send_once},

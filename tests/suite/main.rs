@@ -21,6 +21,7 @@ mod deployments;
 mod determinism;
 mod divergence;
 mod endless;
+mod errors_across;
 mod events;
 mod examples;
 mod fencing;

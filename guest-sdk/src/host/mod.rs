@@ -17,7 +17,7 @@ mod workflow;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::{
-    Error, Result,
+    Cause, Error, Result,
     bindings::dbos::host::{log, types},
 };
 
@@ -84,35 +84,42 @@ pub(crate) fn may_send_requests() -> Result<()> {
 /// A function, because the bindings make the type a standard error, for which `From` exists already and would keep
 /// nothing but its text.
 fn from_failure(failure: types::Failure) -> Error {
-    let types::Failure { name, message, code, data, retryable } = failure;
-    Error::from_parts(name, message, code, data, retryable)
+    let types::Failure { name, message, code, data, retryable, causes, backtrace } = failure;
+    let causes = causes.into_iter().map(|types::Cause { name, message }| Cause { name, message }).collect();
+    Error::from_parts(name, message, code, data, retryable).with_origin(causes, backtrace)
 }
 
 /// The error that is handed to the host.
 pub(crate) fn into_failure(error: &Error) -> types::Failure {
+    let cause = |cause: &Cause| types::Cause { name: cause.name.clone(), message: cause.message.clone() };
     types::Failure {
         name: error.name().to_owned(),
         message: error.message().to_owned(),
         code: error.code().map(str::to_owned),
         data: error.data_text().map(str::to_owned),
         retryable: error.is_retryable(),
+        causes: error.causes().iter().map(cause).collect(),
+        backtrace: error.backtrace().to_vec(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{from_failure, into_failure};
-    use crate::Error;
+    use crate::{Cause, Error};
 
     #[test]
     fn an_error_crosses_to_the_host_and_back_unchanged() {
         let data = "{\"b\":1, \"a\":123456789012345678901234567890}".to_owned();
         let error = Error::from_parts("N".into(), "m".into(), Some("c".into()), Some(data.clone()), false);
+        let cause = Cause { name: "C".into(), message: "why".into() };
+        let error = error.with_origin(vec![cause.clone()], vec!["shop::pay".into()]);
         let failure = into_failure(&error);
         assert_eq!(failure.data.as_deref(), Some(data.as_str()));
         let back = from_failure(failure);
         assert_eq!((back.name(), back.message(), back.code(), back.is_retryable()), ("N", "m", Some("c"), false));
         assert_eq!(back.data_text(), Some(data.as_str()));
+        assert_eq!((back.causes(), back.backtrace()), (&[cause][..], &["shop::pay".to_owned()][..]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use self::dbos::host as imports;
 pub use self::exports::dbos::host::app;
 
 use self::dbos::host::types;
-use crate::workflow::Failure;
+use crate::workflow::{Cause, Failure, Origin};
 
 /// A failure as it crosses to the guest. A code that is a number (other SDKs have such) crosses as its text.
 impl From<Failure> for types::Failure {
@@ -23,7 +23,10 @@ impl From<Failure> for types::Failure {
             other => other.to_string(),
         });
         let data = failure.data.map(|data| data.to_string());
-        Self { name: failure.name, message: failure.message, code, data, retryable: failure.retryable }
+        let Origin { causes, backtrace } = failure.origin.map(|origin| *origin).unwrap_or_default();
+        let causes = causes.into_iter().map(|Cause { name, message }| types::Cause { name, message }).collect();
+        let Failure { name, message, retryable, .. } = failure;
+        Self { name: name.into(), message, code, data, retryable, causes, backtrace }
     }
 }
 
@@ -32,6 +35,8 @@ impl From<types::Failure> for Failure {
     fn from(failure: types::Failure) -> Self {
         let data = failure.data.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)));
         let code = failure.code.map(serde_json::Value::String);
-        Self { name: failure.name, message: failure.message, code, data, retryable: failure.retryable }
+        let causes = failure.causes.into_iter().map(|types::Cause { name, message }| Cause { name, message }).collect();
+        let types::Failure { name, message, retryable, backtrace, .. } = failure;
+        Self { name: name.into(), message, code, data, retryable, origin: Origin::of(causes, backtrace) }
     }
 }

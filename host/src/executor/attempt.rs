@@ -199,7 +199,7 @@ impl Executor {
                 Err(failure) => FinalOutcome::Error(failure),
             },
             GuestEnd::Returned(Err(failure)) => FinalOutcome::Error(failure),
-            GuestEnd::Panicked(text) => FinalOutcome::Error(Failure::panic(&text)),
+            GuestEnd::Panicked(panic) => FinalOutcome::Error(panic.into_failure()),
             GuestEnd::Interrupted(interrupt) => {
                 let gate = instance.guest().gate().expect("a workflow's instance has a gate");
                 return unwound(gate, interrupt).await;

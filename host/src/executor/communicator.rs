@@ -100,7 +100,7 @@ impl Executor {
         Ok(match end {
             GuestEnd::Returned(Ok(json)) => check_result(&json).map(|()| json),
             GuestEnd::Returned(Err(failure)) => Err(failure),
-            GuestEnd::Panicked(text) => Err(Failure::panic(&text)),
+            GuestEnd::Panicked(panic) => Err(panic.into_failure()),
             GuestEnd::Limit(limit) => Err(Failure::new("Limit", Code("limit"), limit.to_string())),
             GuestEnd::Broken(text) => Err(Failure::new("Error", Code("broken"), text)),
             GuestEnd::Interrupted(Interrupt::Forbidden(failure)) => {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Level;
+
 use super::{App, Executor};
 use crate::calls::bindings::app::{Request, Response};
 use crate::calls::{Guest, GuestLog, HandlerCalls, Phase, Services};
-use crate::sandbox::{GuestEnd, Instance};
+use crate::sandbox::{GuestEnd, Instance, Panic};
 use crate::workflow::TraceContext;
 
 /// A handler that gave no answer. What it started goes on.
@@ -41,6 +43,7 @@ impl Executor {
         let program = app.program(&component);
         let phase = Phase::Handler(HandlerCalls::new(services, program, (route, idempotency_key), trace));
         let log = GuestLog::new(app.log(), None).traced(trace);
+        let said = log.clone();
         let guest = Guest::acting(phase, log, &app.settings().env, &app.settings().outbound);
         let limit = self.limits.handler;
         let answering = async { Instance::new(&component, guest, slot).handle(route.to_owned(), request).await };
@@ -49,7 +52,13 @@ impl Executor {
         };
         match end {
             GuestEnd::Returned(response) => Ok(response),
-            GuestEnd::Panicked(text) => Err(HandlerError::Failed(format!("the handler panicked: {text}"))),
+            GuestEnd::Panicked(Panic { text, backtrace }) => {
+                // Only for whoever runs the app: the client is not told how it works.
+                if !backtrace.is_empty() {
+                    said.line(Level::ERROR, format!("the handler panicked in {}", backtrace.join(" < ")));
+                }
+                Err(HandlerError::Failed(format!("the handler panicked: {text}")))
+            }
             GuestEnd::Limit(limit) => Err(HandlerError::Failed(limit.to_string())),
             GuestEnd::Interrupted(interrupt) => Err(HandlerError::Failed(interrupt.to_string())),
             GuestEnd::Broken(text) => Err(HandlerError::Failed(text)),

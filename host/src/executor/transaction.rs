@@ -238,7 +238,7 @@ impl Executor {
                 (None, Err(failure)) => failure,
             },
             GuestEnd::Returned(Err(failure)) => failure,
-            GuestEnd::Panicked(text) => Failure::panic(&text),
+            GuestEnd::Panicked(panic) => panic.into_failure(),
             GuestEnd::Limit(limit) => Failure::new("Limit", Code("limit"), limit.to_string()),
             GuestEnd::Broken(text) => Failure::new("Error", Code("broken"), text),
             GuestEnd::Interrupted(Interrupt::Forbidden(failure)) => failure,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wasmtime::component::types::ComponentItem;
 
-use super::end::GuestEnd;
+use super::end::{GuestEnd, Panic};
 use super::engine::Sandbox;
 use super::instance::Instance;
 use crate::calls::bindings;
@@ -179,7 +179,7 @@ impl Component {
             GuestEnd::Returned(json) => json,
             GuestEnd::Interrupted(interrupt) => return Err(LoadError::Describe(interrupt.to_string())),
             GuestEnd::Limit(limit) => return Err(LoadError::Describe(limit.to_string())),
-            GuestEnd::Panicked(text) | GuestEnd::Broken(text) => return Err(LoadError::Describe(text)),
+            GuestEnd::Panicked(Panic { text, .. }) | GuestEnd::Broken(text) => return Err(LoadError::Describe(text)),
         };
         let manifest = Manifest::parse(&json)?;
         if manifest.workflows.is_empty() && manifest.steps.is_empty() && manifest.routes.is_empty() {

@@ -3,8 +3,27 @@
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
+use super::backtrace;
 use super::limits::Limit;
 use crate::calls::{GuestLog, Interrupt};
+use crate::workflow::Failure;
+
+/// What a guest has said as it panicked, and where.
+#[derive(Debug)]
+pub struct Panic {
+    /// What it said, or what wasmtime did.
+    pub text: String,
+    /// The functions that it was in, the innermost first.
+    pub backtrace: Vec<String>,
+}
+
+impl Panic {
+    /// The failure that it is recorded as.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        Failure::panic(&self.text, self.backtrace)
+    }
+}
 
 /// How a call into a guest ended.
 #[derive(Debug)]
@@ -16,7 +35,7 @@ pub enum GuestEnd<T> {
     /// It passed a limit. Another machine or another time may do better.
     Limit(Limit),
     /// It panicked, or did something else that it would do again in each replay.
-    Panicked(String),
+    Panicked(Panic),
     /// The host could not run it.
     Broken(String),
 }
@@ -38,7 +57,7 @@ impl<T> GuestEnd<T> {
             return Self::Limit(Limit::Handles);
         }
         // There are no types for these.
-        let text = format!("{error:#}");
+        let text = backtrace::without(&error);
         if text.contains("fuel allocated for hostcalls has been exhausted") {
             return Self::Limit(Limit::Transfer);
         }
@@ -53,10 +72,14 @@ impl<T> GuestEnd<T> {
             Some(trap) => {
                 // A panic aborts with an "unreachable" trap; what it said was announced before, or printed.
                 let said = log.take_panic();
-                Self::Panicked(said.unwrap_or_else(|| format!("the guest trapped: {trap}")))
+                let text = said.unwrap_or_else(|| format!("the guest trapped: {trap}"));
+                Self::Panicked(Panic { text, backtrace: backtrace::of(&error) })
             }
             None => match error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-                Some(exit) => Self::Panicked(format!("the guest ended its process with status {}", exit.0)),
+                Some(exit) => {
+                    let text = format!("the guest ended its process with status {}", exit.0);
+                    Self::Panicked(Panic { text, backtrace: backtrace::of(&error) })
+                }
                 None => Self::Broken(text),
             },
         }
@@ -68,7 +91,7 @@ impl<T> GuestEnd<T> {
             Self::Returned(value) => GuestEnd::Returned(f(value)),
             Self::Interrupted(interrupt) => GuestEnd::Interrupted(interrupt),
             Self::Limit(limit) => GuestEnd::Limit(limit),
-            Self::Panicked(text) => GuestEnd::Panicked(text),
+            Self::Panicked(panic) => GuestEnd::Panicked(panic),
             Self::Broken(text) => GuestEnd::Broken(text),
         }
     }

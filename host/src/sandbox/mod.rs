@@ -6,6 +6,7 @@
 
 mod artefact;
 mod background;
+mod backtrace;
 mod component;
 mod end;
 mod engine;
@@ -17,7 +18,7 @@ mod ticker;
 
 pub use artefact::{ArtefactCache, CacheError};
 pub use component::{Component, LoadError};
-pub use end::GuestEnd;
+pub use end::{GuestEnd, Panic};
 pub use engine::Sandbox;
 pub use instance::Instance;
 pub use limits::{Limit, Limits};

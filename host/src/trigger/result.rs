@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::{path, prefer};
@@ -34,6 +34,7 @@ pub(super) async fn read(executor: &Executor, run: &WorkflowId) -> Result<Respon
     let row = row.map_err(|error| unavailable(run, &error))?.map_err(|error| unavailable(run, &error))?;
     let mut row = row.ok_or_else(|| no_such_workflow(run))?;
     executor.tell_row(&mut row);
+    row.error = row.error.map(for_clients);
     let text = serde_json::to_string(&row);
     let text =
         text.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("internal"), error.to_string()))?;
@@ -128,10 +129,18 @@ pub(super) fn no_such_workflow(run: &WorkflowId) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, Code("no_such_workflow"), text)
 }
 
+/// An error without the functions that it has ended: how the app works is for whoever runs it.
+fn for_clients(mut error: Value) -> Value {
+    if let Some(members) = error.as_object_mut() {
+        members.remove("backtrace");
+    }
+    error
+}
+
 fn failed(run: &WorkflowId, status: Status, failure: &Failure) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code("workflow_failed"), failure.message.clone())
         .with("id", run.as_str())
         .with("workflowStatus", status.as_str())
-        .with("error", serde_json::to_value(failure).unwrap_or_default())
+        .with("error", for_clients(serde_json::to_value(failure).unwrap_or_default()))
         .header(header::CONTENT_LOCATION, value(&at(run)))
 }

@@ -37,7 +37,7 @@ pub use code::Code;
 pub use cut::{Cut, StepTrace, failed_step};
 pub use digest::{ComponentDigest, OperationDigest};
 pub use excerpt::excerpt;
-pub use failure::Failure;
+pub use failure::{Cause, Failure, MOST_FRAMES, Origin};
 pub use history::{
     Beginning, CONTINUED, Divergence, History, Next, Operation, OperationKind, Pair, Record, RecordedResult, SLEEP,
     Started,

@@ -118,7 +118,7 @@ pub fn settled(message: &str) -> Result<String, Failure> {
     match serde_json::from_str(message) {
         Ok(Stored::Resolved(value)) => Ok(value.get().to_owned()),
         Ok(Stored::Rejected(Rejection { name, message, code, data })) => {
-            Err(Failure { name, message, code, data, retryable: true })
+            Err(Failure { name: name.into(), message, code, data, retryable: true, origin: None })
         }
         Err(error) => {
             let text = format!("what was sent for the promise does not settle it: {error}");
@@ -138,7 +138,7 @@ mod tests {
         }
         assert!(resolution("1,").is_err() && rejection("1").is_err());
         let failure = settled(&rejection(r#"{"message":"no","code":"E1","data":[1],"more":2}"#).unwrap()).unwrap_err();
-        assert_eq!((failure.name.as_str(), failure.message.as_str()), ("Rejected", "no"));
+        assert_eq!((&*failure.name, failure.message.as_str()), ("Rejected", "no"));
         assert_eq!((failure.code, failure.data), (Some("E1".into()), Some(serde_json::json!([1]))));
         assert_eq!(settled(&rejection("{}").unwrap()).unwrap_err().message, "the promise was rejected");
     }

@@ -74,7 +74,7 @@ impl Parts {
     (canon lift (core func $core "handle") (memory $memory) (realloc $realloc) (post-return (func $core "post-return"))))
   {APP}
   (instance $app (instantiate $interface
-    (with "failure" (type $failure)) (with "request" (type $request)) (with "response" (type $response))
+    (with "cause" (type $cause)) (with "failure" (type $failure)) (with "request" (type $request)) (with "response" (type $response))
     (with "describe" (func $describe)) (with "run" (func $run)) (with "handle" (func $handle))))
   (export "dbos:host/app@0.1.0" (instance $app)))"#
         );
@@ -84,8 +84,9 @@ impl Parts {
 
 /// The records of the contract.
 const TYPES: &str = r#"
+  (type $cause (record (field "name" string) (field "message" string)))
   (type $failure (record (field "name" string) (field "message" string) (field "code" (option string))
-    (field "data" (option string)) (field "retryable" bool)))
+    (field "data" (option string)) (field "retryable" bool) (field "causes" (list $cause)) (field "backtrace" (list string))))
   (type $request (record (field "method" string) (field "path" string)
     (field "path-parameters" (list (tuple string string))) (field "query" (option string))
     (field "headers" (list (tuple string (list u8)))) (field "body" (list u8))))
@@ -94,8 +95,11 @@ const TYPES: &str = r#"
 /// The interface of the contract: an instance that exports its own types has to be made of a component.
 const APP: &str = r#"
   (component $interface
+    (type $cause0 (record (field "name" string) (field "message" string)))
+    (import "cause" (type $cause (eq $cause0)))
     (type $failure0 (record (field "name" string) (field "message" string) (field "code" (option string))
-      (field "data" (option string)) (field "retryable" bool)))
+      (field "data" (option string)) (field "retryable" bool) (field "causes" (list $cause))
+      (field "backtrace" (list string))))
     (import "failure" (type $failure (eq $failure0)))
     (type $request0 (record (field "method" string) (field "path" string)
       (field "path-parameters" (list (tuple string string))) (field "query" (option string))
@@ -106,7 +110,11 @@ const APP: &str = r#"
     (import "describe" (func $describe (result string)))
     (import "run" (func $run (param "name" string) (param "arguments" string) (result (result string (error $failure)))))
     (import "handle" (func $handle (param "route" string) (param "request" $request) (result $response)))
-    (export $failure1 "failure" (type $failure))
+    (export $cause1 "cause" (type $cause))
+    (type $failure2 (record (field "name" string) (field "message" string) (field "code" (option string))
+      (field "data" (option string)) (field "retryable" bool) (field "causes" (list $cause1))
+      (field "backtrace" (list string))))
+    (export $failure1 "failure" (type $failure) (type (eq $failure2)))
     (export $request1 "request" (type $request))
     (export $response1 "response" (type $response))
     (export "describe" (func $describe))
