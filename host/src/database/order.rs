@@ -10,6 +10,7 @@
 //! This module must not know SQL, or who waits for what is sent.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,7 +67,7 @@ impl Order {
         let (sent, begun) = (self.sent(), Instant::now());
         let passed = |read_at: Instant| i64::try_from((begun - read_at).as_millis()).unwrap_or(i64::MAX);
         let now = sent.clock.map_or(0, |(clock, read_at)| clock.saturating_add(passed(read_at)));
-        Pace { sent, begun, now, taken: HashMap::new() }
+        Pace { sent, begun, now, taken: HashMap::new(), waiting: HashMap::new() }
     }
 }
 
@@ -82,11 +83,24 @@ pub(super) struct Pace<'a> {
     /// What the database's clock shows now, about.
     now: i64,
     taken: HashMap<Mailbox, i64>,
+    /// The mailboxes of which a message waits, by their hashes: thousands may wait, and are looked at for each commit.
+    waiting: HashMap<u64, Instant>,
 }
 
 impl Pace<'_> {
-    /// Counts a message, or says until when it has to wait.
-    pub(super) fn held(&mut self, new: &NewSend) -> Option<Instant> {
+    /// Counts a message, or says until when it has to wait: `known`, if that was said before. None overtakes one that waits.
+    pub(super) fn held(&mut self, new: &NewSend, known: Option<Instant>) -> Option<Instant> {
+        let mut hash = DefaultHasher::new();
+        (&new.to, &new.topic).hash(&mut hash);
+        let hash = hash.finish();
+        let until = known.or_else(|| self.waiting.get(&hash).copied()).or_else(|| self.counted(new));
+        if let Some(until) = until {
+            self.waiting.entry(hash).or_insert(until);
+        }
+        until
+    }
+
+    fn counted(&mut self, new: &NewSend) -> Option<Instant> {
         let mailbox = mailbox(new);
         let first = self.sent.last.get(&mailbox).map_or(self.now, |last| self.now.max(last.saturating_add(1)));
         let taken = self.taken.entry(mailbox).or_default();
@@ -111,7 +125,7 @@ mod tests {
     /// How many messages to a mailbox go into one commit, of a thousand.
     fn goes(order: &Order, to: &str) -> usize {
         let mut pace = order.pace();
-        (0..1000).take_while(|_| pace.held(&message(to)).is_none()).count()
+        (0..1000).take_while(|_| pace.held(&message(to), None).is_none()).count()
     }
 
     #[test]
@@ -122,9 +136,19 @@ mod tests {
         assert!((29..35).contains(&goes(&order, "a")), "{}", goes(&order, "a"));
         assert_eq!(goes(&order, "b"), 50);
         order.note(&[(&message("a"), 1_000_060)], 1_000_001);
-        let until = order.pace().held(&message("a")).expect("it is too far ahead");
+        let until = order.pace().held(&message("a"), None).expect("it is too far ahead");
         assert!(until < Instant::now() + Duration::from_millis(20));
         assert_eq!(order.earliest(&message("a")), 1_000_061);
+    }
+
+    #[test]
+    fn nobody_overtakes_a_message_that_waits() {
+        let order = Order::default();
+        let mut pace = order.pace();
+        let known = Instant::now() + Duration::from_millis(1);
+        assert_eq!(pace.held(&message("a"), Some(known)), Some(known));
+        assert_eq!(pace.held(&message("a"), None), Some(known), "there would be room for it");
+        assert_eq!(pace.held(&message("b"), None), None);
     }
 
     #[test]

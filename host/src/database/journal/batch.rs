@@ -33,7 +33,7 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 pub(super) fn take(queue: &mut VecDeque<Pending>, only_fresh: bool, pace: &mut Pace<'_>) -> Vec<Pending> {
     let now = Instant::now();
     let mut held = |pending: &Pending| match &pending.entry {
-        Entry::Send(new) => pending.held.filter(|until| *until > now).or_else(|| pace.held(new)),
+        Entry::Send(new) => pace.held(new, pending.held.filter(|until| *until > now)),
         _ => None,
     };
     take_by(Rule::Together, queue, only_fresh, &mut held)
