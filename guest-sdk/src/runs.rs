@@ -106,8 +106,7 @@ pub fn cancel_with_children(id: &str) -> Result<()> {
 }
 
 /// Lets the run with this id go on from its records, which must be one of this app that was cancelled or given up. If it was
-/// given a time, it has it anew; an inherited deadline does not count any more. One that has ended with a result or an error stays as it is; one that goes on begins anew from its
-/// records.
+/// given a time, it has it anew; an inherited deadline does not count any more. One that has ended with a result or an error stays as it is, and so does one that goes on.
 ///
 /// When it returns, the run waits for a host that serves the app. Available in handlers and workflows. In a workflow it is
 /// recorded when it is done; after a crash in between it is done again.

@@ -180,6 +180,21 @@ async fn a_run_that_cancels_itself_ends_there() {
 }
 
 #[tokio::test]
+async fn a_run_that_resumes_itself_goes_on() {
+    let family = Family::new().await;
+    let host = family.builder.start().await;
+    let reply = host.run_workflow("change", "p", &json!({ "what": "resume", "id": "p" })).await.unwrap();
+    assert_eq!(reply.json(), "Pending", "{reply:?}");
+    host.start_workflow("late_child", "s", &json!({ "milliseconds": HOUR })).await;
+    family.database.wait_for_steps("s", 1).await;
+    let owner = "SELECT owner_xid FROM dbos.workflow_status WHERE workflow_uuid = 's'";
+    let before: String = family.database.query(owner, &[]).await[0].get(0);
+    let reply = host.run_workflow("change", "q", &json!({ "what": "resume", "id": "s" })).await.unwrap();
+    assert_eq!(reply.json(), "Pending", "{reply:?}");
+    assert_eq!(family.database.query(owner, &[]).await[0].get::<_, String>(0), before, "nobody has taken it anew");
+}
+
+#[tokio::test]
 async fn a_run_of_another_app_is_nobodys_to_change() {
     let family = Family::new().await;
     let host = family.builder.start().await;

@@ -32,7 +32,8 @@ const RESUME: &str = "
 WITH target AS (
     SELECT s.workflow_uuid, s.status, s.created_at, EXISTS (
                SELECT FROM dbos.workflow_status u
-                WHERE u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:')) AS is_undone
+                WHERE u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:')
+                  AND u.created_at >= s.created_at) AS is_undone
       FROM dbos.workflow_status s
      WHERE s.workflow_uuid = $1 AND ($3::text IS NULL OR s.application_name = $3) FOR NO KEY UPDATE
 ), saga AS (
@@ -40,7 +41,7 @@ WITH target AS (
       SELECT t.workflow_uuid, t.created_at FROM target t
        WHERE NOT t.is_undone AND t.status NOT IN ('SUCCESS', 'ERROR') AND EXISTS (
              SELECT FROM dbos_host.undo u WHERE u.workflow_uuid = t.workflow_uuid AND u.run_created_at = t.created_at)
-      ON CONFLICT (workflow_uuid) DO NOTHING
+      ON CONFLICT (workflow_uuid) DO UPDATE SET run_created_at = EXCLUDED.run_created_at
 ), resumed AS (
     UPDATE dbos.workflow_status s
        SET status = 'ENQUEUED', owner_xid = NULL, queue_name = $2, recovery_attempts = 0,
@@ -48,6 +49,7 @@ WITH target AS (
            updated_at = (extract(epoch FROM now()) * 1000)::bigint, completed_at = NULL
       FROM target
      WHERE s.workflow_uuid = target.workflow_uuid AND target.status NOT IN ('SUCCESS', 'ERROR') AND NOT target.is_undone
+       AND ($3::text IS NULL OR target.status IN ('CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'))
 )
 SELECT status, is_undone FROM target";
 
@@ -57,7 +59,7 @@ const LOCK: &str = "SELECT FROM dbos.workflow_status WHERE workflow_uuid = $1 FO
 
 impl super::Database {
     /// Resumes a run. When it returns [`Resume::Resumed`], no earlier claim of the run can write any more. With an app, a run
-    /// of another is unknown.
+    /// of another is unknown, and one that goes on is left alone: a guest could begin itself anew without end.
     ///
     /// # Errors
     /// When the database does not answer. It may have been resumed; resuming it again does no harm but beginning it once
