@@ -23,7 +23,7 @@ impl World {
         let held = held.to_vec();
         let outside = Outside::answering(move |request, _| {
             let step = request.json()["step"].as_str().unwrap_or_default().to_owned();
-            let answer = match step.contains("refused") || step.contains("undo stubborn") {
+            let answer = match step == "refused" || step.contains("undo stubborn") {
                 true => Answer::Reply(500, "no".into()),
                 false => Answer::Reply(200, step.clone()),
             };
@@ -133,8 +133,9 @@ async fn a_run_that_ends_well_is_not_undone() {
     world.undone("h").await;
     world.forgotten().await;
     assert_eq!(world.database.status("o-undo").await, None);
-    assert_eq!(world.rows().await, ["two", "before", "undo before: 1"], "what has failed is not undone");
-    assert!(!world.told().iter().any(|step| step.starts_with("undo")), "{:?}", world.told());
+    assert_eq!(world.rows().await, ["two", "before", "undo before: 1"], "what was rolled back is not undone");
+    let undone: Vec<String> = world.told().into_iter().filter(|step| step.starts_with("undo")).collect();
+    assert_eq!(undone, ["undo refused: nobody knows"], "what it has done before it was refused, nobody knows");
 }
 
 #[tokio::test]
@@ -191,7 +192,7 @@ async fn a_step_that_was_on_its_way_is_undone_without_its_result() {
     held.open();
     assert_eq!(world.told(), ["held", "undo held: nobody knows"]);
     assert_eq!(world.rows().await, ["before", "undo before: 1"]);
-    assert_eq!(world.names("o-undo").await, ["untell", "unwrite"], "what may be happening comes first");
+    assert_eq!(world.names("o-undo").await, ["unwrite", "untell"], "what may be on its way comes last");
 }
 
 #[tokio::test]
@@ -239,7 +240,7 @@ async fn an_undo_that_fails_does_not_stop_the_others() {
         "three attempts"
     );
     assert_eq!(world.rows().await, ["two", "undo two: 1"]);
-    assert_eq!(world.names("o-undo").await, ["untell", "untell", "untell", "unwrite", "untell"]);
+    assert_eq!(world.names("o-undo").await, ["untell", "untell", "unwrite", "untell", "untell"]);
 }
 
 #[tokio::test]
@@ -300,6 +301,27 @@ async fn a_saga_survives_kills_on_two_hosts_and_nothing_is_undone_twice() {
         assert_eq!(world.database.count(runs, &[]).await, 2, "{visit}");
         host.kill9().await;
     }
+}
+
+/// A fork has the records of its origin, and not what was undone of it.
+#[tokio::test]
+async fn a_fork_does_not_go_on_from_what_was_undone() {
+    let world = World::new(&[]).await;
+    let host = world.builder.start().await;
+    sleeping(&world, &host, "o").await;
+    assert!(world.builder.output(&["workflow", "cancel", "o"]).await.status.success());
+    check_undone(&world, "o").await;
+    let fork =
+        async |step: &str, id: &str| world.builder.output(&["workflow", "fork", "o", "--step", step, "--id", id]).await;
+    let refused = fork("3", "f").await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("error[undone]"), "{refused:?}");
+    assert_eq!(world.database.status("f").await, None);
+    let forked = fork("1", "f").await;
+    assert!(forked.status.success(), "{forked:?}");
+    world.database.wait_for_steps("f", 5).await;
+    // Nobody gets an id that would be in the way.
+    let reply = host.ask_to_start("half", "x-undo", &json!({ "run": "x" })).await.unwrap();
+    assert_eq!((reply.status, &reply.json()["code"]), (400, &json!("invalid_id")), "{reply:?}");
 }
 
 /// A client of DBOS does not know that a run is undone.

@@ -84,8 +84,8 @@ pub fn transaction(options: TokenStream, item: TokenStream) -> TokenStream {
 /// fn refund(order: u64, amount: u32, result: Option<Receipt>) -> Result<()> { … }
 /// ```
 ///
-/// A step that has failed is not undone. One that was given up on its way (by the cancel, or because its time was over) is undone
-/// with `None`: nobody knows what it has done, so its undo has to find that out. (A result of `()` is `None` in any case: return
+/// A transaction that has failed was rolled back, and is not undone. A communicator that has failed, or was under way, is undone with
+/// `None`: nobody knows what it has done, so its undo has to find that out. (A result of `()` is `None` in any case: return
 /// something that the undo can use.) The undos run as a workflow of their own,
 /// `<id>-undo`, which is durable and recorded like any other; one that fails does not keep the others from being done. A run that
 /// was undone cannot be resumed. What undoes a step is written down before the step begins, which costs a commit.

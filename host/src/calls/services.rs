@@ -52,6 +52,8 @@ pub struct StepCall<'a> {
     pub start: Option<&'a Arc<Withheld>>,
     /// What must be durable before anything leaves the step's instance. A transaction that may write has nothing such.
     pub behind: Option<&'a Behind>,
+    /// What undoes it.
+    pub undo: Option<&'a str>,
     /// The run's log: what the step says comes behind what the workflow has said.
     pub log: &'a GuestLog,
 }

@@ -7,7 +7,7 @@ use super::bindings::imports::{types, workflow};
 use super::gate::{NewChild, run_of};
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
 use super::services::StartRequest;
-use crate::workflow::{Attributes, Failure, Patch, Terms, Timeout, WorkflowId};
+use crate::workflow::{Attributes, Code, Failure, Patch, Terms, Timeout, WorkflowId};
 
 impl types::Host for Guest {}
 
@@ -127,7 +127,8 @@ impl workflow::Host for Guest {
 fn wanted(options: workflow::StartOptions) -> Result<NewChild, Failure> {
     let timeout = options.milliseconds.map(Timeout::of_milliseconds).transpose()?;
     let attributes = options.attributes.as_deref().map(Attributes::parse).transpose()?;
-    let id = options.id.as_deref().map(run_of).transpose()?;
+    let id = options.id.as_deref().map(WorkflowId::chosen).transpose();
+    let id = id.map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?;
     Ok(NewChild { id, terms: Terms { timeout, attributes }, is_detached: options.detached })
 }
 

@@ -92,7 +92,8 @@ SELECT w.nr,
        f.records::int4, f.bytes::int8, (coalesce(octet_length(i.inputs), c.bytes, 0))::int8,
        o.started_at, o.last_steps, o.seeds_of, c.deadline,
        EXISTS (SELECT FROM dbos.workflow_status u
-                WHERE u.workflow_uuid = c.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:'))
+                WHERE u.workflow_uuid = c.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:')
+                  AND u.created_at >= c.created_at)
   FROM wanted w
   LEFT JOIN counted c ON c.nr = w.nr
   LEFT JOIN fence f ON f.nr = c.nr

@@ -56,6 +56,9 @@ WITH target AS (
 )
 SELECT workflow_uuid, status FROM target";
 
+const LOCK: &str = "
+SELECT FROM dbos.workflow_status WHERE workflow_uuid = ANY ($1) ORDER BY workflow_uuid FOR NO KEY UPDATE";
+
 impl super::Database {
     /// Cancels runs, and says what became of each of them, in the order in which they were given.
     ///
@@ -70,8 +73,15 @@ impl super::Database {
         for page in runs.chunks(PAGE) {
             let ids: Vec<&str> = page.iter().map(WorkflowId::as_str).collect();
             failpoint::hit("cancel.before_commit").await;
-            let rows =
-                self.client().await?.query(CANCEL, &[&ids, &how.of.map(AppName::as_str), &how.without_undo]).await?;
+            let mut client = self.client().await?;
+            let transaction = client.transaction().await?;
+            if how.without_undo {
+                // A step may be about to register what undoes it: with the rows locked it has, or never will.
+                transaction.execute(LOCK, &[&ids]).await?;
+            }
+            let of = how.of.map(AppName::as_str);
+            let rows = transaction.query(CANCEL, &[&ids, &of, &how.without_undo]).await?;
+            transaction.commit().await?;
             failpoint::hit("cancel.after_commit").await;
             let end = |run: &WorkflowId| {
                 let row = rows.iter().find(|row| row.get::<_, &str>(0) == run.as_str());

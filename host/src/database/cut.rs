@@ -71,7 +71,7 @@ impl Refusal {
             Self::NotEnded(..) => Some("cancel it first"),
             Self::NotFailed(..) => Some("say from which step"),
             Self::NoComponent(..) => Some("deploy it first"),
-            Self::Undone(_) => Some("start a new one"),
+            Self::Undone(_) => Some("start a new one, or fork it from a step before the first that is undone"),
             Self::Unknown(_) | Self::NothingDeployed(_) | Self::Taken(_) => None,
         }
     }

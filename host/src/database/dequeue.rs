@@ -85,9 +85,14 @@ WITH self AS (
                                9223372036854775807)::bigint
                     ELSE s.workflow_deadline_epoch_ms END
       FROM page WHERE s.workflow_uuid = page.workflow_uuid
-      RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts
+      RETURNING s.workflow_uuid, s.owner_xid, s.recovery_attempts, s.created_at
 ), cleared AS (
     DELETE FROM dbos.workflow_output o USING t WHERE o.workflow_uuid = t.workflow_uuid
+), saga AS (
+    INSERT INTO dbos_host.saga (workflow_uuid, run_created_at)
+      SELECT DISTINCT t.workflow_uuid, t.created_at
+        FROM t JOIN dbos_host.undo u ON u.workflow_uuid = t.workflow_uuid AND u.run_created_at = t.created_at
+      ON CONFLICT (workflow_uuid) DO UPDATE SET run_created_at = EXCLUDED.run_created_at
 ), counted AS (
     DELETE FROM dbos_host.attempt a USING t WHERE a.workflow_uuid = t.workflow_uuid
 ), digests AS (

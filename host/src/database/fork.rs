@@ -94,6 +94,21 @@ WITH origin AS (
 )
 SELECT EXISTS (SELECT FROM origin), EXISTS (SELECT FROM fork)";
 
+// Whoever starts what undoes the run has its row locked meanwhile.
+const LOCK: &str = "SELECT FROM dbos.workflow_status WHERE workflow_uuid = $1 FOR NO KEY UPDATE";
+
+// What was undone, or is about to be, is not what a fork could go on from.
+const UNDONE: &str = "
+SELECT FROM dbos.workflow_status s
+ WHERE s.workflow_uuid = $1
+   AND EXISTS (SELECT FROM dbos_host.undo n
+                WHERE n.workflow_uuid = s.workflow_uuid AND n.run_created_at = s.created_at AND n.function_id < $2)
+   AND (EXISTS (SELECT FROM dbos.workflow_status u
+                 WHERE u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:')
+                   AND u.created_at >= s.created_at)
+        OR (s.status IN ('CANCELLED', 'ERROR') AND EXISTS (
+            SELECT FROM dbos_host.saga g WHERE g.workflow_uuid = s.workflow_uuid)))";
+
 impl super::Database {
     /// Forks a run. When it returns a step, the fork is there, has what was recorded before that step, and waits for a host
     /// that goes on from it.
@@ -101,7 +116,7 @@ impl super::Database {
     /// # Errors
     /// When the database does not answer. The fork may have been made; asking again tells, if the id is the same.
     pub async fn fork(&self, run: &WorkflowId, new: &NewFork) -> Result<Result<StepNumber, Refusal>, DatabaseError> {
-        let client = self.client().await?;
+        let mut client = self.client().await?;
         let target = match cut::look(&**client, run, &new.version, "").await? {
             Ok(target) => target,
             Err(refusal) => return Ok(Err(refusal)),
@@ -112,8 +127,15 @@ impl super::Database {
         };
         failpoint::hit("fork.before_commit").await;
         let version = target.version.as_deref();
-        let row =
-            client.query_one(FORK, &[&run.as_str(), &new.id.as_str(), &step.get(), &version, &INTERNAL_QUEUE]).await?;
+        let transaction = client.transaction().await?;
+        transaction.execute(LOCK, &[&run.as_str()]).await?;
+        if transaction.query_opt(UNDONE, &[&run.as_str(), &step.get()]).await?.is_some() {
+            return Ok(Err(Refusal::Undone(run.clone())));
+        }
+        let row = transaction
+            .query_one(FORK, &[&run.as_str(), &new.id.as_str(), &step.get(), &version, &INTERNAL_QUEUE])
+            .await?;
+        transaction.commit().await?;
         failpoint::hit("fork.after_commit").await;
         Ok(match (row.get(0), row.get(1)) {
             (_, true) => Ok(step),

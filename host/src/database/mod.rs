@@ -109,5 +109,5 @@ pub use take_over::TakenRun;
 #[cfg(test)]
 pub(crate) use test_server::TestServer;
 pub use tls::TlsError;
-pub use undo::{NewUndo, Undoing};
+pub use undo::NewUndo;
 pub use url::{ConnectError, DatabaseUrl};

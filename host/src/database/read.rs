@@ -111,7 +111,7 @@ fn runs() -> String {
            LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = s.workflow_uuid
            LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid
            LEFT JOIN dbos.workflow_status u
-                  ON u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:') {JOINS}"
+                  ON u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:') AND u.created_at >= s.created_at {JOINS}"
     )
 }
 

@@ -102,7 +102,7 @@ const LOOK: &str = r#"
 WITH bound AS (
     SELECT * FROM unnest($1::text[], $2::int8[], $3::text[]) AS b(app, ended_at, run)
 ), scanned AS (
-    SELECT s.workflow_uuid, s.completed_at, s.application_name, s.status, s.parent_workflow_id
+    SELECT s.workflow_uuid, s.completed_at, s.application_name, s.status, s.parent_workflow_id, s.name
       FROM dbos.workflow_status s
      WHERE s.completed_at >= $4 AND (s.completed_at, s.workflow_uuid COLLATE "C") > ($4, $5)
        AND s.completed_at <= (SELECT max(ended_at) FROM bound)
@@ -119,6 +119,8 @@ WITH bound AS (
                   AND ((k.completed_at, k.workflow_uuid COLLATE "C") <= (b.ended_at, b.run)) IS NOT TRUE
            ) OR (c.status <> 'SUCCESS' AND EXISTS (
                SELECT FROM dbos_host.saga g WHERE g.workflow_uuid = c.workflow_uuid
+           )) OR (starts_with(coalesce(c.name, ''), 'undo:') AND EXISTS (
+               SELECT FROM dbos.workflow_status p WHERE p.workflow_uuid = c.parent_workflow_id
            )) AS is_needed,
            coalesce((SELECT max(o.function_id) FROM dbos.operation_outputs o
                       WHERE o.workflow_uuid = c.workflow_uuid), 0) AS records

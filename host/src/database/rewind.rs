@@ -44,14 +44,17 @@ const TAKE_BACK: [&str; 7] = [
 // done, and is undone as what nobody knows the result of, unless the run comes to them again.
 const FORGET: [&str; 3] = [
     "INSERT INTO dbos_host.saga (workflow_uuid, run_created_at)
-     SELECT workflow_uuid, run_created_at FROM dbos_host.undo WHERE workflow_uuid = $1 LIMIT 1
-     ON CONFLICT (workflow_uuid) DO NOTHING",
+     SELECT s.workflow_uuid, s.created_at FROM dbos.workflow_status s
+      WHERE s.workflow_uuid = $1 AND EXISTS (
+            SELECT FROM dbos_host.undo u WHERE u.workflow_uuid = s.workflow_uuid AND u.run_created_at = s.created_at)
+     ON CONFLICT (workflow_uuid) DO UPDATE SET run_created_at = EXCLUDED.run_created_at",
     "DELETE FROM dbos.workflow_output WHERE workflow_uuid = $1",
     "DELETE FROM dbos_host.attempt WHERE workflow_uuid = $1",
 ];
 
 const UNDONE: &str =
-    "SELECT FROM dbos.workflow_status WHERE workflow_uuid = $1::text || '-undo' AND starts_with(name, 'undo:')";
+    "SELECT FROM dbos.workflow_status s JOIN dbos.workflow_status u ON u.workflow_uuid = s.workflow_uuid || '-undo'
+      WHERE s.workflow_uuid = $1 AND starts_with(u.name, 'undo:') AND u.created_at >= s.created_at";
 
 const ENQUEUE: &str = "
 UPDATE dbos.workflow_status

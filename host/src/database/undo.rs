@@ -66,11 +66,15 @@ WITH self AS (
     SELECT 1 FROM dbos_host.executor
       WHERE executor_id = $2 AND incarnation = $3 AND lease_expires_at >= clock_timestamp() FOR SHARE
 ), target AS (
-    SELECT s.workflow_uuid, s.name, s.application_name, s.application_version
+    SELECT s.workflow_uuid, s.name, s.application_name, s.application_version, s.created_at
       FROM dbos_host.saga g JOIN dbos.workflow_status s ON s.workflow_uuid = g.workflow_uuid
      WHERE s.status IN ('CANCELLED', 'ERROR') AND s.created_at = g.run_created_at AND s.application_name = ANY ($1)
        AND s.application_version IN (SELECT digest FROM dbos_host.component)
        AND EXISTS (SELECT 1 FROM self)
+       AND NOT EXISTS (
+           SELECT FROM dbos.workflow_status e
+            WHERE e.workflow_uuid = s.workflow_uuid || '-undo'
+              AND NOT (starts_with(coalesce(e.name, ''), 'undo:') AND e.created_at >= s.created_at))
      ORDER BY s.workflow_uuid
      LIMIT $5
      FOR NO KEY UPDATE OF s SKIP LOCKED
@@ -79,7 +83,7 @@ WITH self AS (
         (workflow_uuid, status, name, executor_id, application_version, application_id, recovery_attempts, priority,
          owner_xid, creator_xid, serialization, parent_workflow_id, application_name, created_at)
       SELECT n.workflow_uuid || '-undo', 'PENDING', 'undo:' || n.name, $2, n.application_version, '', 0, 0, n.token, n.token,
-             'portable_json', n.workflow_uuid, n.application_name, $4
+             'portable_json', n.workflow_uuid, n.application_name, greatest($4, n.created_at)
         FROM (SELECT t.*, $3 || ':' || replace(gen_random_uuid()::text, '-', '') AS token FROM target t OFFSET 0) n
        ORDER BY 1
       ON CONFLICT (workflow_uuid) DO NOTHING
@@ -93,9 +97,16 @@ WITH self AS (
 ), settled AS (
     DELETE FROM dbos_host.saga g USING target t WHERE g.workflow_uuid = t.workflow_uuid
 )
-SELECT t.workflow_uuid, c.workflow_uuid, c.owner_xid,
-       (SELECT e.name FROM dbos.workflow_status e WHERE e.workflow_uuid = t.workflow_uuid || '-undo')
-  FROM target t LEFT JOIN created c ON c.parent_workflow_id = t.workflow_uuid"#;
+SELECT c.workflow_uuid, c.owner_xid FROM target t LEFT JOIN created c ON c.parent_workflow_id = t.workflow_uuid"#;
+
+// Nobody can start what undoes these: another run has the id. This host gives such ids to nobody, but other programs may.
+const IN_THE_WAY: &str = "
+SELECT e.workflow_uuid
+  FROM dbos_host.saga g
+  JOIN dbos.workflow_status s ON s.workflow_uuid = g.workflow_uuid AND s.created_at = g.run_created_at
+  JOIN dbos.workflow_status e ON e.workflow_uuid = s.workflow_uuid || '-undo'
+ WHERE s.status IN ('CANCELLED', 'ERROR') AND NOT (starts_with(coalesce(e.name, ''), 'undo:') AND e.created_at >= s.created_at)
+ LIMIT 10";
 
 // A run that has ended well stays so, and one that is gone too. The time is compared again behind the lock: a new run of the id
 // may have registered something in the meantime.
@@ -109,18 +120,30 @@ WITH gone AS (
 DELETE FROM dbos_host.saga g USING gone
  WHERE g.workflow_uuid = gone.workflow_uuid AND g.run_created_at = gone.run_created_at";
 
+// A run that a rewind has cut may have another step under the number; what was registered then is undone as what nobody knows the
+// result of.
 const REGISTERED: &str = "
-SELECT u.function_id, u.step, u.undo, o.workflow_uuid IS NOT NULL, o.error, o.completed_at_epoch_ms
+SELECT u.function_id, u.step, u.undo, o.workflow_uuid IS NOT NULL, o.error IS NOT NULL, o.completed_at_epoch_ms
   FROM dbos_host.undo u
   JOIN dbos.workflow_status s ON s.workflow_uuid = u.workflow_uuid AND s.created_at = u.run_created_at
   LEFT JOIN dbos.operation_outputs o ON o.workflow_uuid = u.workflow_uuid AND o.function_id = u.function_id
+                                       AND o.function_name = u.step
  WHERE u.workflow_uuid = $1";
 
 const CALLED_WITH: &str = "
 SELECT u.arguments, o.output
   FROM dbos_host.undo u
   LEFT JOIN dbos.operation_outputs o ON o.workflow_uuid = u.workflow_uuid AND o.function_id = u.function_id
+                                       AND o.function_name = u.step
  WHERE u.workflow_uuid = $1 AND u.function_id = $2";
+
+// Only a run that will not go on, and only by the run that is there for it: another one of such an id (a fork of it, say) would
+// undo what is not its own.
+const UNDOES: &str = "
+SELECT s.workflow_uuid
+  FROM dbos.workflow_status u JOIN dbos.workflow_status s ON s.workflow_uuid = u.parent_workflow_id
+ WHERE u.workflow_uuid = $1 AND u.workflow_uuid = s.workflow_uuid || '-undo' AND u.created_at >= s.created_at
+   AND s.status IN ('CANCELLED', 'ERROR')";
 
 impl super::Database {
     /// Registers what undoes a step that is about to begin. True: it is durable. False: this host does not own the run.
@@ -140,7 +163,7 @@ impl super::Database {
     }
 
     /// Starts the runs that undo a page of what has failed or was cancelled. When it returns, they are this host's. An empty page:
-    /// nothing is left that others have not locked.
+    /// nothing is left that others have not locked or started.
     ///
     /// # Errors
     /// When the database does not answer. Some may have been started; they are found again as this incarnation's own.
@@ -149,7 +172,7 @@ impl super::Database {
         apps: &[AppName],
         (executor, incarnation): (&str, &Incarnation),
         now: EpochMs,
-    ) -> Result<Vec<Undoing>, DatabaseError> {
+    ) -> Result<Vec<TakenRun>, DatabaseError> {
         let apps: Vec<&str> = apps.iter().map(AppName::as_str).collect();
         let client = self.client().await?;
         let is_there = "SELECT EXISTS (SELECT FROM dbos_host.saga)";
@@ -162,18 +185,31 @@ impl super::Database {
         if !rows.is_empty() {
             failpoint::hit("undo.after_start").await;
         }
-        let undoing = |row: &tokio_postgres::Row| {
-            let run = WorkflowId::stored(row.get(0));
-            match (row.get::<_, Option<&str>>(1), row.get::<_, Option<&str>>(2)) {
-                (Some(id), Some(token)) => {
-                    let claim = Claim::new(WorkflowId::stored(id), token);
-                    Undoing::Started(TakenRun { claim, attempts: 0, sleeps_until: None })
-                }
-                _ if row.get::<_, Option<&str>>(3).is_none_or(|name| name.starts_with("undo:")) => Undoing::Before(run),
-                _ => Undoing::Taken(run),
-            }
+        let started = |row: &tokio_postgres::Row| {
+            // Where there is none, somebody has started it before.
+            let claim = Claim::new(WorkflowId::stored(row.get::<_, Option<&str>>(0)?), row.get::<_, Option<&str>>(1)?);
+            Some(TakenRun { claim, attempts: 0, sleeps_until: None })
         };
-        Ok(rows.iter().map(undoing).collect())
+        Ok(rows.iter().filter_map(started).collect())
+    }
+
+    /// Runs of other workflows that have the ids of runs which are to undo something. A few of them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn in_the_way_of_undos(&self) -> Result<Vec<WorkflowId>, DatabaseError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(IN_THE_WAY).await?;
+        Ok(client.query(&statement, &[]).await?.iter().map(|row| WorkflowId::stored(row.get(0))).collect())
+    }
+
+    /// The run that this one is there to undo. `None`: none, or it goes on.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn undone_by(&self, run: &WorkflowId) -> Result<Option<WorkflowId>, DatabaseError> {
+        let row = self.client().await?.query_opt(UNDOES, &[&run.as_str()]).await?;
+        Ok(row.map(|row| WorkflowId::stored(row.get(0))))
     }
 
     /// Forgets the sagas of runs that have ended well, or are gone.
@@ -183,7 +219,8 @@ impl super::Database {
     pub async fn forget_sagas(&self) -> Result<(), DatabaseError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(FORGET).await?;
-        client.execute(&statement, &[&FORGOTTEN]).await?;
+        // What has ended well since the last look is gone before the next one: each look goes through all that is left.
+        while client.execute(&statement, &[&FORGOTTEN]).await? >= FORGOTTEN.unsigned_abs() {}
         Ok(())
     }
 
@@ -197,10 +234,9 @@ impl super::Database {
             number: StepNumber::stored(row.get(0)),
             step: row.get(1),
             undo: row.get(2),
-            ended: row.get::<_, bool>(3).then(|| StepEnded {
-                error: row.get::<_, Option<&str>>(4).map(crate::workflow::Failure::from_stored),
-                at: EpochMs(row.get::<_, Option<i64>>(5).unwrap_or(0)),
-            }),
+            ended: row
+                .get::<_, bool>(3)
+                .then(|| StepEnded { has_failed: row.get(4), at: EpochMs(row.get::<_, Option<i64>>(5).unwrap_or(0)) }),
         };
         Ok(rows.iter().map(registered).collect())
     }
@@ -217,15 +253,4 @@ impl super::Database {
         let row = self.client().await?.query_opt(CALLED_WITH, &[&run.as_str(), &number.get()]).await?;
         Ok(row.map(|row| (row.get(0), row.get(1))))
     }
-}
-
-/// What became of a run that is to be undone.
-#[derive(Debug)]
-pub enum Undoing {
-    /// The run that undoes it is this host's.
-    Started(TakenRun),
-    /// Somebody has started it before.
-    Before(WorkflowId),
-    /// Another workflow has the id that it would have: nobody undoes it.
-    Taken(WorkflowId),
 }

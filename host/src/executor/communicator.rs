@@ -6,6 +6,7 @@ use super::Executor;
 use super::attempt::check_result;
 use super::wake::after;
 use crate::calls::{Commit, CommunicatorCalls, Guest, Interrupt, Phase, StepCall, StepEnd};
+use crate::database::NewUndo;
 use crate::failpoint;
 use crate::sandbox::{GuestEnd, Instance};
 use crate::workflow::{Code, Failure, Reason, RecordedResult, RetryPolicy};
@@ -54,6 +55,11 @@ impl Executor {
                 () = self.stopped() => return Err(Interrupt::ShuttingDown),
             }
             attempt += 1;
+            if let Some(undo) = call.undo {
+                // Again, because that asks whether the run goes on: what is undone by now is not to be done again.
+                let (number, step, arguments) = (call.number, call.name, call.arguments);
+                self.register(&NewUndo { claim: call.claim, number, step, undo, arguments }).await?;
+            }
         };
         Ok(StepEnd { result, started_at, completed_at: self.clock.now(), commit: Commit::Journal })
     }

@@ -28,12 +28,13 @@ impl Executor {
             true => self.database.cancel_with_children(runs, how).await?,
             false => self.database.cancel(runs, how).await?,
         };
-        self.must_undo();
         let driven = ends.iter().filter_map(|(run, _)| self.runs.claim_of(run)).collect();
         // Whatever comes of this look: the row is written, and the next look is half a second away.
         if let Err(error) = self.give_up_lost(driven).await {
             tracing::debug!("cannot look after a cancelled workflow: {error}");
         }
+        // Behind that: what is dropped does nothing more that would have to be undone.
+        self.must_undo();
         Ok(ends)
     }
 
@@ -124,21 +125,22 @@ impl Executor {
         self.give_up_lost(self.runs.claims()).await
     }
 
-    /// Cancels the runs of this host's apps whose time is over, wherever they are.
+    /// Cancels the runs of this host's apps whose time is over, wherever they are. True: there were some.
     ///
     /// # Errors
     /// When the database does not answer. What was cancelled stays so.
-    pub async fn expire(&self) -> Result<(), DatabaseError> {
+    pub async fn expire(&self) -> Result<bool, DatabaseError> {
         let apps: Vec<AppName> = self.apps.keys().cloned().collect();
+        let mut has_expired = false;
         loop {
             let expired = self.database.expire(&apps, self.clock.now()).await?;
             if expired.is_empty() || self.is_stopping() {
-                return Ok(());
+                return Ok(has_expired);
             }
+            has_expired = true;
             for run in &expired {
                 tracing::info!(workflow = %run, "the workflow's deadline has passed; it is cancelled");
             }
-            self.must_undo();
         }
     }
 
@@ -146,11 +148,15 @@ impl Executor {
         // A run whose start is not written yet has no row that could name another owner.
         let withheld = self.unwritten();
         claims.retain(|claim| !withheld.contains(claim.run()));
-        for claim in self.database.lost_claims(claims).await? {
-            if self.runs.give_up(&claim) {
+        let lost = self.database.lost_claims(claims).await?;
+        for claim in &lost {
+            if self.runs.give_up(claim) {
                 tracing::info!(workflow = %claim.run(), "the workflow was ended or taken away; its instance is dropped");
-                self.must_undo();
             }
+        }
+        // Behind that: what is dropped does nothing more that would have to be undone.
+        if !lost.is_empty() {
+            self.must_undo();
         }
         Ok(())
     }

@@ -9,15 +9,12 @@ use serde_json::{Value, json};
 use super::attempt::{AttemptEnd, Prepared, finish, unwound};
 use super::{App, Executor};
 use crate::calls::{GuestLog, Inherited, Interrupt};
-use crate::database::{Claim, FinalOutcome, Undoing, until_answered};
+use crate::database::{Claim, FinalOutcome, until_answered};
 use crate::sandbox::Component;
 use crate::workflow::{AppName, Code, Failure, OperationKind, StepKind, UndoCall, WorkflowId, WorkflowTime, plan_undo};
 
 /// How the names of such runs begin.
 pub(super) const UNDO: &str = "undo:";
-
-/// How their ids end.
-const SUFFIX: &str = "-undo";
 
 impl Executor {
     /// Undoes a run from its records.
@@ -28,8 +25,10 @@ impl Executor {
         app: &std::sync::Arc<App>,
         component: &Component,
     ) -> AttemptEnd {
-        let Some(undone) = claim.run().as_str().strip_suffix(SUFFIX).map(WorkflowId::stored) else {
-            return AttemptEnd::Failed(format!("its id does not end in `{SUFFIX}`"));
+        let read = || self.database.undone_by(claim.run());
+        let Some(undone) = until_answered("read what is to be undone", read).await else {
+            let failure = Failure::new("UndoError", Code("undo_failed"), "there is no run that it could undo");
+            return AttemptEnd::of(FinalOutcome::Error(failure));
         };
         let registered = until_answered("read what is to be undone", || self.database.registered_undos(&undone)).await;
         let manifest = component.manifest();
@@ -95,28 +94,23 @@ impl Executor {
         while !self.is_stopping() {
             let identity = self.identity();
             let owner = (identity.executor.as_str(), &identity.incarnation);
-            let undone = self.database.start_undos(&apps, owner, self.clock.now()).await?;
-            if undone.is_empty() {
+            let started = self.database.start_undos(&apps, owner, self.clock.now()).await?;
+            if started.is_empty() {
                 break;
             }
-            for undone in undone {
-                match undone {
-                    Undoing::Started(run) => {
-                        tracing::info!(workflow = %run.claim.run(), "a workflow is undone");
-                        self.drive_taken(&run);
-                    }
-                    Undoing::Before(_) => {}
-                    Undoing::Taken(run) => tracing::error!(
-                        workflow = %run, "the workflow is not undone: another one has the id `{run}{SUFFIX}`"
-                    ),
-                }
+            for run in started {
+                tracing::info!(workflow = %run.claim.run(), "a workflow is undone");
+                self.drive_taken(&run);
             }
+        }
+        for run in self.database.in_the_way_of_undos().await? {
+            tracing::error!(workflow = %run, "this workflow has the id of the one that would undo another, which stays as it is");
         }
         self.database.forget_sagas().await
     }
 
     /// A run may be there to be undone.
-    pub(super) fn must_undo(&self) {
+    pub fn must_undo(&self) {
         self.to_undo.notify_one();
     }
 

@@ -45,8 +45,11 @@ pub async fn follow_changes(executor: Arc<Executor>, every: Duration) {
 
 async fn look(executor: &Arc<Executor>) -> Result<(), DatabaseError> {
     // Before the look for what is lost, which then finds those of this host.
-    executor.expire().await?;
+    let has_expired = executor.expire().await?;
     executor.give_up_all_lost().await?;
+    if has_expired {
+        executor.must_undo();
+    }
     loop {
         if executor.is_stopping() {
             return Ok(());

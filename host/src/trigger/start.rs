@@ -41,7 +41,7 @@ pub(super) async fn answer(
     let executor = &shared.executor;
     let app = find_app(executor, name)?;
     let wait = prefer::wait(parts)?;
-    let id = idempotency_key(&parts.headers)?.map(|key| WorkflowId::parse(&key)).transpose();
+    let id = idempotency_key(&parts.headers)?.map(|key| WorkflowId::chosen(&key)).transpose();
     let id = id.map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), format!("`Idempotency-Key`: {error}"))
     })?;

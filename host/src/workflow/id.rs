@@ -56,6 +56,19 @@ impl WorkflowId {
         Err(InvalidName::of("workflow id", text, reason))
     }
 
+    /// Checks an id that somebody chooses for a new run.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and when it is one that the host keeps for a run which undoes another.
+    pub fn chosen(text: &str) -> Result<Self, InvalidName> {
+        if text.ends_with("-undo") {
+            let shown = text.escape_debug().take(80).collect();
+            let reason = "ids that end in `-undo` are those of runs which undo others";
+            return Err(InvalidName { what: "workflow id", shown, reason });
+        }
+        Self::parse(text)
+    }
+
     /// An id that the database holds already: whatever another program was allowed to write is taken as it is.
     #[must_use]
     pub fn stored(text: &str) -> Self {

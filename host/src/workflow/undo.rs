@@ -1,13 +1,14 @@
 //! What is undone of a run, and in which order.
 //!
-//! Undone is what may have happened: a step with a result, and one of which nobody knows, because it asks the outside and was
-//! given up on its way. A step that has said itself that it failed is not; nor is a transaction without a record, which was
-//! rolled back. What happened last is undone first; what may be happening still comes before all of it.
+//! Undone is what may have happened: a step with a result, and a communicator without one. That its last attempt has failed does
+//! not say what an earlier one has done, nor what the other side did before the answer was lost. A transaction without a result
+//! was rolled back. What happened last is undone first; a request that may be on its way still comes last of all, when it has
+//! most likely arrived.
 //!
 //! It is decided from records that do not change any more, so it is the same in every replay.
 
 use super::manifest::{Manifest, StepEntry};
-use super::{EpochMs, Failure, StepNumber};
+use super::{EpochMs, StepNumber};
 
 /// The parameter by which an undo gets the result of the step that it undoes.
 const RESULT: &str = "result";
@@ -28,8 +29,8 @@ pub struct Registered {
 /// How a step has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepEnded {
-    /// With this error; with a result if there is none.
-    pub error: Option<Failure>,
+    /// Without a result.
+    pub has_failed: bool,
     /// When.
     pub at: EpochMs,
 }
@@ -43,29 +44,21 @@ pub struct UndoCall {
     pub undo: String,
 }
 
-/// Codes of errors that say when a step was given up, and not what it had done by then.
-const GIVEN_UP: [&str; 3] = ["step_timed_out", "step_cancelled", "timeout"];
-
 /// What is undone of a run, in the order in which that is done.
 #[must_use]
 pub fn plan(registered: Vec<Registered>, is_transaction: impl Fn(&str) -> bool) -> Vec<UndoCall> {
     let mut undone: Vec<Registered> = registered
         .into_iter()
         .filter(|step| match &step.ended {
-            Some(StepEnded { error: None, .. }) => true,
-            Some(StepEnded { error: Some(error), .. }) => is_given_up(error) && !is_transaction(&step.step),
-            None => !is_transaction(&step.step),
+            Some(StepEnded { has_failed: false, .. }) => true,
+            Some(StepEnded { has_failed: true, .. }) | None => !is_transaction(&step.step),
         })
         .collect();
     undone.sort_by_key(|step| {
-        let ended = step.ended.as_ref().map_or(EpochMs(i64::MAX), |ended| ended.at);
+        let ended = step.ended.as_ref().map_or(EpochMs(i64::MIN), |ended| ended.at);
         std::cmp::Reverse((ended, step.number))
     });
     undone.into_iter().map(|step| UndoCall { number: step.number, undo: step.undo }).collect()
-}
-
-fn is_given_up(error: &Failure) -> bool {
-    error.code.as_ref().and_then(serde_json::Value::as_str).is_some_and(|code| GIVEN_UP.contains(&code))
 }
 
 /// What is wrong with the undo that a manifest gives to a step.
@@ -89,7 +82,6 @@ pub(super) fn contradiction(manifest: &Manifest, step: &StepEntry) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workflow::Code;
 
     fn wrong_with(undo: &str) -> String {
         let step = |name: &str, parameters: &[&str], undo: &str| {
@@ -123,11 +115,8 @@ mod tests {
         assert!(wrong_with("forget").contains(forgets));
     }
 
-    fn step(number: i32, name: &str, ended: Option<(i64, Option<&'static str>)>) -> Registered {
-        let ended = ended.map(|(at, code)| StepEnded {
-            error: code.map(|code| Failure::new("Error", Code(code), "x")),
-            at: EpochMs(at),
-        });
+    fn step(number: i32, name: &str, ended: Option<(i64, bool)>) -> Registered {
+        let ended = ended.map(|(at, has_failed)| StepEnded { has_failed, at: EpochMs(at) });
         Registered { number: StepNumber::stored(number), step: name.into(), undo: format!("undo {name}"), ended }
     }
 
@@ -137,32 +126,21 @@ mod tests {
 
     #[test]
     fn what_happened_last_is_undone_first() {
-        let all = vec![step(1, "a", Some((30, None))), step(2, "tx", Some((10, None))), step(3, "a", Some((20, None)))];
-        assert_eq!(numbers(all), [1, 3, 2]);
-        let at_once = vec![step(1, "a", Some((10, None))), step(2, "a", Some((10, None)))];
-        assert_eq!(numbers(at_once), [2, 1]);
-        assert_eq!(plan(vec![step(7, "a", Some((1, None)))], |_| false)[0].undo, "undo a");
+        let ended = |number, name, at| step(number, name, Some((at, false)));
+        assert_eq!(numbers(vec![ended(1, "a", 30), ended(2, "tx", 10), ended(3, "a", 20)]), [1, 3, 2]);
+        assert_eq!(numbers(vec![ended(1, "a", 10), ended(2, "a", 10)]), [2, 1]);
+        assert_eq!(plan(vec![ended(7, "a", 1)], |_| false)[0].undo, "undo a");
     }
 
     #[test]
-    fn what_may_be_happening_still_comes_before_all() {
-        assert_eq!(numbers(vec![step(1, "a", None), step(2, "a", Some((50, None))), step(3, "a", None)]), [3, 1, 2]);
+    fn what_may_be_on_its_way_comes_last() {
+        let all = vec![step(1, "a", None), step(2, "a", Some((50, false))), step(3, "a", None)];
+        assert_eq!(numbers(all), [2, 3, 1]);
     }
 
     #[test]
-    fn what_has_not_happened_is_not_undone() {
-        let failed = vec![
-            step(1, "a", Some((1, Some("refused")))),
-            step(2, "tx", None),
-            step(3, "tx", Some((1, Some("step_timed_out")))),
-            step(4, "tx", Some((1, Some("23505")))),
-        ];
-        assert_eq!(numbers(failed), [0; 0]);
-    }
-
-    #[test]
-    fn what_was_given_up_on_its_way_is_undone() {
-        let given_up = GIVEN_UP.map(|code| step(1, "a", Some((1, Some(code)))));
-        assert!(given_up.into_iter().all(|step| numbers(vec![step]) == [1]));
+    fn a_failed_communicator_may_have_done_something_and_a_failed_transaction_has_not() {
+        let failed = vec![step(1, "a", Some((1, true))), step(2, "tx", Some((2, true))), step(3, "tx", None)];
+        assert_eq!(numbers(failed), [1]);
     }
 }

@@ -91,6 +91,7 @@ impl StartedCall {
             trace: self.trace,
             start: None,
             behind: behind.as_ref(),
+            undo: self.undo.as_deref(),
             log: &log,
         };
         let end = services.run_step(call).await?;

@@ -61,8 +61,9 @@ impl Gate {
         let (claim, program, trace, log) = (&self.claim, &self.program, self.inherited.trace, &self.log);
         let start = self.start.as_ref();
         let behind = Behind::of((start, &self.chain), claim, &self.services, log);
-        let behind = behind.as_ref();
-        let call = StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start, behind, log };
+        let (behind, undo) = (behind.as_ref(), undo.as_deref());
+        let call =
+            StepCall { claim, program, number, name, arguments: &arguments, digest, trace, start, behind, undo, log };
         let waits = self.services.waits(&self.claim, Reason::steps([number]));
         let end = self.handles.beside(self.services.run_step(call)).await?;
         drop(waits);

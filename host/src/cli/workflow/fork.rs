@@ -46,7 +46,7 @@ pub(crate) struct ForkArgs {
 }
 
 fn new_id(text: &str) -> Result<WorkflowId, &'static str> {
-    WorkflowId::parse(text).map_err(|error| error.reason())
+    WorkflowId::chosen(text).map_err(|error| error.reason())
 }
 
 /// Forks a run.
