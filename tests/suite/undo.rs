@@ -303,6 +303,29 @@ async fn a_saga_survives_kills_on_two_hosts_and_nothing_is_undone_twice() {
     }
 }
 
+/// Other programs delete runs without knowing what else there is of them.
+#[tokio::test]
+async fn what_undid_a_deleted_run_of_the_same_id_is_not_taken_for_its_own() {
+    let world = World::new(&[]).await;
+    let host = world.builder.start().await;
+    sleeping(&world, &host, "o").await;
+    assert!(world.builder.output(&["workflow", "cancel", "o"]).await.status.success());
+    check_undone(&world, "o").await;
+    const TABLES: [&str; 3] = ["dbos.workflow_status", "dbos.operation_outputs", "dbos_host.operation_digest"];
+    for table in TABLES {
+        world.database.execute(&format!("DELETE FROM {table} WHERE workflow_uuid = 'o'")).await;
+    }
+    let reply = host.run_workflow("order", "o", &arguments("o", "it fails")).await.unwrap();
+    assert_eq!(reply.json()["error"]["message"], "it fails", "{reply:?}");
+    host.wait_for_log("this workflow has the id of the one that would undo another").await;
+    for table in TABLES {
+        world.database.execute(&format!("DELETE FROM {table} WHERE workflow_uuid = 'o-undo'")).await;
+    }
+    // When it is out of the way, the run is undone after all.
+    assert_eq!(world.undone("o").await.status, "SUCCESS");
+    assert_eq!(world.rows().await, ["two", "undo two: 1", "two", "undo two: 1"]);
+}
+
 /// A fork has the records of its origin, and not what was undone of it.
 #[tokio::test]
 async fn a_fork_does_not_go_on_from_what_was_undone() {
