@@ -3,6 +3,8 @@
 //! What is refused here is refused in each replay, since the component is pinned, and takes no number. So nothing is looked
 //! at that another host might see differently: size, form and names, not values.
 
+use std::fmt::Display;
+
 use serde_json::Value;
 
 use super::gate::MAX_PAYLOAD;
@@ -11,6 +13,11 @@ use crate::workflow::{Arguments, ArgumentsError, Code, Failure, JsonError, check
 
 pub(super) fn bad_arguments(error: ArgumentsError) -> Failure {
     Failure::new("Error", Code("bad_arguments"), error.to_string()).not_retryable()
+}
+
+/// What a guest gives for a name is none, and why.
+pub(super) fn invalid(code: Code, error: &impl Display) -> Failure {
+    Failure::new("Error", code, error.to_string())
 }
 
 /// Arguments from a guest: a JSON object within the size limit.

@@ -7,6 +7,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use super::arguments::invalid;
 use super::gate::{Gate, no_such_workflow};
 use super::interrupt::Interrupt;
 use super::log::GuestLog;
@@ -132,7 +133,7 @@ impl HandlerCalls {
         self.started += 1;
         let Some(key) = &self.idempotency_key else { return Ok(None) };
         let id = WorkflowId::parse(&format!("{key}-{}", self.started));
-        id.map(Some).map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))
+        id.map(Some).map_err(|error| invalid(Code("invalid_id"), &error))
     }
 }
 

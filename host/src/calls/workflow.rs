@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::arguments::check_workflow;
+use super::arguments::{check_workflow, invalid};
 use super::bindings::imports::{types, workflow};
 use super::gate::{NewChild, run_of};
 use super::guest::{Guest, HandlerCalls, Phase, unwind};
@@ -128,7 +128,7 @@ fn wanted(options: workflow::StartOptions) -> Result<NewChild, Failure> {
     let timeout = options.milliseconds.map(Timeout::of_milliseconds).transpose()?;
     let attributes = options.attributes.as_deref().map(Attributes::parse).transpose()?;
     let id = options.id.as_deref().map(WorkflowId::chosen).transpose();
-    let id = id.map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?;
+    let id = id.map_err(|error| invalid(Code("invalid_id"), &error))?;
     Ok(NewChild { id, terms: Terms { timeout, attributes }, is_detached: options.detached })
 }
 

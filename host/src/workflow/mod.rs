@@ -57,7 +57,7 @@ pub use status::Status;
 pub use stream::{CLOSED, Offset, StreamPage, Then};
 pub use taken::LastTaken;
 pub use terms::{Attributes, Terms, Timeout};
-pub use time::{EpochMs, WorkflowTime};
+pub use time::{A_HUNDRED_YEARS_MS, EpochMs, WorkflowTime};
 pub use trace::TraceContext;
 pub use undo::{Registered, StepEnded, UndoCall, plan as plan_undo};
 pub use unique::{NameClash, check_unique};

@@ -6,11 +6,11 @@
 use serde_json::{Map, Value};
 
 use super::json::{JsonError, check_json};
+use super::time::A_HUNDRED_YEARS_MS;
 use super::{Code, EpochMs, Failure, TraceContext};
 
-/// The longest time that a run may be given: a hundred years, as for a sleep. Longer ones are mistakes, and would overflow
-/// dates in other tools.
-const MAX_TIMEOUT_MS: u64 = 100 * 366 * 86_400_000;
+/// The longest time that a run may be given.
+const MAX_TIMEOUT_MS: u64 = A_HUNDRED_YEARS_MS;
 
 /// The most that the attributes of a run may have, in bytes of JSON text: an index holds each of them, so they are for
 /// finding runs and not for data.

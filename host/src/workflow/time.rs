@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+/// A hundred years: the longest time that anything waits. Longer ones are mistakes, and would overflow dates in other tools.
+pub const A_HUNDRED_YEARS_MS: u64 = 100 * 366 * 86_400_000;
+
 /// A moment in milliseconds since 1970-01-01T00:00:00Z, as the DBOS tables store times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]

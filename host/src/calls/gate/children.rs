@@ -3,18 +3,18 @@
 //! A child's row and its parent's record of it are one write: a child without the record would be started twice, a record
 //! without the child would be waited for without end.
 
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::pair::{Begun, check_wait, optional};
+use super::pair::{check_wait, optional};
 use super::{Answer, Gate, answer};
-use crate::calls::arguments::check_workflow;
+use crate::calls::arguments::{check_workflow, invalid};
 use crate::calls::interrupt::Interrupt;
 use crate::calls::unsettled::check;
 use crate::database::{Landed, Outcome, WORKFLOW_EXISTS};
 use crate::failpoint;
 use crate::workflow::{
-    Arguments, Code, Failure, Operation, OperationDigest, OperationKind, Reason, RecordedResult, Signal, Terms,
-    WorkflowId,
+    Arguments, Code, Failure, Operation, OperationKind, Reason, RecordedResult, Signal, Terms, WorkflowId,
 };
 
 /// The name of a wait for the end of a run, as DBOS records it.
@@ -63,7 +63,7 @@ impl Gate {
         // Before a number is taken: what fails without a record must leave no gap in the numbers.
         let child = match id.map_or_else(|| self.run().child(self.history.next_step()), Ok) {
             Ok(child) => child,
-            Err(error) => return Ok(Err(Failure::new("Error", Code("invalid_id"), error.to_string()))),
+            Err(error) => return Ok(Err(invalid(Code("invalid_id"), &error))),
         };
         let (number, found) = self.take(&operation)?;
         if let Some(record) = found {
@@ -74,8 +74,7 @@ impl Gate {
         self.before_effect().await?;
         let inherited = self.inherited.deadline.filter(|_| !is_detached);
         let mut new = self.services.new_run(&self.program, child.clone(), name, arguments).on(terms, inherited);
-        let mut record =
-            self.new_record(number, (&operation.name, OperationDigest::of(&operation)), RecordedResult::Nothing);
+        let mut record = self.record_of(number, &operation, RecordedResult::Nothing);
         (record.started_at, record.completed_at) = (new.created_at, new.created_at);
         self.budget.recorded(&record.result);
         new.parent = Some(record);
@@ -123,13 +122,9 @@ impl Gate {
         self.before_effect().await?;
         let started_at = self.services.clock().now();
         let result = told(self.end_of(&child).await?, id);
-        let mut record = self.new_record(number, (&operation.name, OperationDigest::of(&operation)), result.clone());
-        record.child = Some(child);
-        record.started_at = started_at;
-        let completed_at = record.completed_at;
-        self.record(record).await?;
-        self.time.deliver(completed_at);
-        failpoint::hit("gate.before_answer").await;
+        let mut record = self.record_of(number, &operation, result.clone());
+        (record.started_at, record.child) = (started_at, Some(child));
+        self.conclude(record).await?;
         Ok(answer(result))
     }
 
@@ -144,26 +139,16 @@ impl Gate {
         };
         let arguments = json!({ "id": id, "milliseconds": milliseconds });
         let operation = Operation { kind: OperationKind::Outcome, name: GET_RESULT.into(), arguments };
-        let started_at = self.services.clock().now();
-        let mut waiting = match self.begin_wait(&operation, milliseconds).await? {
-            Begun::Answered(result) => return Ok(optional(result)),
-            Begun::Waiting(waiting) => waiting,
+        let services = self.services.clone();
+        let look = || {
+            let outcome = services.outcome_so_far(&child);
+            outcome
+                .map(|outcome| outcome.map_or_else(|| Some(told(None, id)), |end| end.map(|end| told(Some(end), id))))
+                .boxed()
         };
-        let signal = Signal::Ended(child.clone());
-        let result = loop {
-            let listening = self.services.listen(std::slice::from_ref(&signal));
-            // Whether the time is over is asked before the look: what was there in time is found.
-            let is_over = self.services.clock().now() >= waiting.deadline;
-            match self.services.outcome_so_far(&child).await {
-                Some(None) if is_over => break RecordedResult::Nothing,
-                Some(None) => self.wait_for(&mut waiting, &signal, &listening).await?,
-                outcome => break told(outcome.flatten(), id),
-            }
-        };
-        waiting.of = Some(child);
-        self.record_answer(&operation, (waiting, started_at), result.clone()).await?;
-        failpoint::hit("gate.before_answer").await;
-        Ok(optional(result))
+        let wait = (milliseconds, Signal::Ended(child.clone()), Some(child.clone()));
+        let found = self.look_for(&operation, wait, look).await?;
+        Ok(optional(found))
     }
 }
 
@@ -178,7 +163,7 @@ fn told(outcome: Option<Outcome>, id: &str) -> RecordedResult {
 
 /// The run that a guest names.
 pub(in crate::calls) fn run_of(id: &str) -> Result<WorkflowId, Failure> {
-    WorkflowId::parse(id).map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))
+    WorkflowId::parse(id).map_err(|error| invalid(Code("invalid_id"), &error))
 }
 
 /// There is no run with this id.

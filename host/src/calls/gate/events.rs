@@ -5,15 +5,12 @@
 
 use serde_json::json;
 
-use super::pair::{Begun, check_wait, optional};
+use super::children::run_of;
+use super::pair::{check_wait, optional};
 use super::{Answer, Gate};
-use crate::calls::arguments::parse_value;
-use crate::calls::interrupt::Interrupt;
+use crate::calls::arguments::{invalid, parse_value};
 use crate::database::Effect;
-use crate::failpoint;
-use crate::workflow::{
-    Code, Failure, Key, Operation, OperationDigest, OperationKind, RecordedResult, Signal, WorkflowId,
-};
+use crate::workflow::{Code, Failure, Key, Operation, OperationKind, Signal, WorkflowId};
 
 impl Gate {
     /// Sets an event of this run. When it returns, the event is on its way, in front of whatever the run does next.
@@ -27,23 +24,7 @@ impl Gate {
         };
         let arguments = json!({ "key": key, "value": contents });
         let operation = Operation { kind: OperationKind::SetEvent, name: "DBOS.setEvent".into(), arguments };
-        self.show(&operation, Effect::Event { key: key.into(), value }).await.map(Ok)
-    }
-
-    /// Has something written with the record of an operation that has no result.
-    pub(super) async fn show(&mut self, operation: &Operation, effect: Effect) -> Result<(), Interrupt> {
-        let (number, found) = self.take(operation)?;
-        if found.is_none() {
-            self.before_step().await?;
-            let named = (operation.name.as_str(), OperationDigest::of(operation));
-            let mut record = self.new_record(number, named, RecordedResult::Nothing);
-            record.effect = Some(effect);
-            let completed_at = record.completed_at;
-            self.record(record).await?;
-            self.time.deliver(completed_at);
-            failpoint::hit("gate.before_answer").await;
-        }
-        Ok(())
+        self.note(&operation, Some(Effect::Event { key: key.into(), value })).await.map(Ok)
     }
 
     /// Waits for an event of a run; the answer is recorded, and so is that none came.
@@ -57,36 +38,18 @@ impl Gate {
         };
         let arguments = json!({ "id": id, "key": key, "milliseconds": milliseconds });
         let operation = Operation { kind: OperationKind::GetEvent, name: "DBOS.getEvent".into(), arguments };
-        let started_at = self.services.clock().now();
-        let mut waiting = match self.begin_wait(&operation, milliseconds).await? {
-            Begun::Answered(result) => return Ok(optional(result)),
-            Begun::Waiting(waiting) => waiting,
-        };
-        // Whoever looks must find what this run has done before: its own event, or that of somebody whom it has told.
-        self.settle_beside().await?;
-        let signal = Signal::Event(run.clone(), name.clone());
-        let result = loop {
-            let listening = self.services.listen(std::slice::from_ref(&signal));
-            // Whether the time is over is asked before the look: what was there in time is found.
-            let is_over = self.services.clock().now() >= waiting.deadline;
-            match self.services.event(&run, &name).await {
-                Some(value) => break value,
-                None if is_over => break RecordedResult::Nothing,
-                None => self.wait_for(&mut waiting, &signal, &listening).await?,
-            }
-        };
-        self.record_answer(&operation, (waiting, started_at), result.clone()).await?;
-        failpoint::hit("gate.before_answer").await;
-        Ok(optional(result))
+        let services = self.services.clone();
+        let wait = (milliseconds, Signal::Event(run.clone(), name.clone()), None);
+        let found = self.look_for(&operation, wait, || services.event(&run, &name)).await?;
+        Ok(optional(found))
     }
 }
 
 /// The event that somebody asks for.
 pub(in crate::calls) fn event_of(id: &str, key: &str) -> Result<(WorkflowId, Key), Failure> {
-    let run = WorkflowId::parse(id).map_err(|error| Failure::new("Error", Code("invalid_id"), error.to_string()))?;
-    Ok((run, key_of(key)?))
+    Ok((run_of(id)?, key_of(key)?))
 }
 
 pub(super) fn key_of(key: &str) -> Result<Key, Failure> {
-    Key::parse(key).map_err(|error| Failure::new("Error", Code("invalid_key"), error.to_string()))
+    Key::parse(key).map_err(|error| invalid(Code("invalid_key"), &error))
 }

@@ -5,9 +5,10 @@
 
 use serde_json::json;
 
+use super::children::run_of;
 use super::pair::{Begun, check_wait, optional};
 use super::{Answer, Gate, answer};
-use crate::calls::arguments::parse_value;
+use crate::calls::arguments::{invalid, parse_value};
 use crate::calls::interrupt::Interrupt;
 use crate::database::{Entry, Landed, NewReceive, NewSend, Received, nobody};
 use crate::failpoint;
@@ -33,8 +34,7 @@ impl Gate {
             return Ok(answer(record.result).map(drop));
         }
         self.before_step().await?;
-        let named = (operation.name.as_str(), OperationDigest::of(&operation));
-        let record = self.new_record(number, named, RecordedResult::Nothing);
+        let record = self.record_of(number, &operation, RecordedResult::Nothing);
         let completed_at = record.completed_at;
         let nobody = nobody(&receiver);
         let message = NewSend::new(Some(record), receiver, about, value, key);
@@ -117,13 +117,12 @@ pub(in crate::calls) fn message_to(
     topic: Option<&str>,
     key: Option<&str>,
 ) -> Result<(WorkflowId, Topic), Failure> {
-    let invalid = |error: crate::workflow::InvalidName| Failure::new("Error", Code("invalid_id"), error.to_string());
-    let to = WorkflowId::parse(to).map_err(invalid)?;
+    let to = run_of(to)?;
     // It becomes a part of the message's id.
-    key.map(WorkflowId::parse).transpose().map_err(invalid)?;
+    key.map(run_of).transpose()?;
     Ok((to, topic_of(topic)?))
 }
 
 fn topic_of(topic: Option<&str>) -> Result<Topic, Failure> {
-    Topic::parse(topic).map_err(|error| Failure::new("Error", Code("invalid_topic"), error.to_string()))
+    Topic::parse(topic).map_err(|error| invalid(Code("invalid_topic"), &error))
 }

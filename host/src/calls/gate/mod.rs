@@ -51,7 +51,7 @@ use super::services::{Program, Services};
 use super::unsettled::Unsettled;
 use super::waits::Waits;
 use super::withheld::Withheld;
-use crate::database::{Claim, NewRecord};
+use crate::database::{Claim, Effect, NewRecord};
 use crate::failpoint;
 use crate::workflow::{
     Budget, EpochMs, Failure, History, LastTaken, Operation, OperationDigest, PromiseName, Reason, Record,
@@ -250,6 +250,32 @@ impl Gate {
         let place = self.chain.append(self.services.journal(), record).await?;
         self.log.hold(place);
         Ok(())
+    }
+
+    /// As [`Self::record`], for the record with which an operation is over: the guest goes on from its end.
+    async fn conclude(&mut self, record: NewRecord) -> Result<(), Interrupt> {
+        let completed_at = record.completed_at;
+        self.record(record).await?;
+        self.time.deliver(completed_at);
+        failpoint::hit("gate.before_answer").await;
+        Ok(())
+    }
+
+    /// An operation that has no result is recorded, in one write with its effect if it has one.
+    async fn note(&mut self, operation: &Operation, effect: Option<Effect>) -> Result<(), Interrupt> {
+        let (number, found) = self.take(operation)?;
+        if found.is_none() {
+            self.before_step().await?;
+            let mut record = self.record_of(number, operation, RecordedResult::Nothing);
+            record.effect = effect;
+            self.conclude(record).await?;
+        }
+        Ok(())
+    }
+
+    /// The record of an operation that begins and ends now.
+    fn record_of(&self, number: StepNumber, operation: &Operation, result: RecordedResult) -> NewRecord {
+        self.new_record(number, (&operation.name, OperationDigest::of(operation)), result)
     }
 
     fn new_record(

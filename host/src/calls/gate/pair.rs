@@ -3,16 +3,19 @@
 //! The deadline is on the disk before the wait begins, so that a crash does not start it anew; the answer is written behind
 //! it when it has come. That none came until then is an answer too: a replay must hear the same, whatever came later.
 
+use futures_util::future::BoxFuture;
+
 use super::Gate;
 use crate::calls::interrupt::{Interrupt, WaitFor};
 use crate::calls::listening::Listening;
 use crate::failpoint;
 use crate::workflow::{
-    Code, EpochMs, Failure, Operation, OperationDigest, Pair, RecordedResult, SLEEP, Signal, StepNumber, WorkflowId,
+    A_HUNDRED_YEARS_MS, Code, EpochMs, Failure, Operation, OperationDigest, Pair, RecordedResult, SLEEP, Signal,
+    StepNumber, WorkflowId,
 };
 
-/// The longest wait: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
-const MAX_WAIT_MS: u64 = 100 * 366 * 86_400_000;
+/// The longest wait.
+const MAX_WAIT_MS: u64 = A_HUNDRED_YEARS_MS;
 
 /// A wait that has no answer yet.
 pub(super) struct Waiting {
@@ -21,8 +24,6 @@ pub(super) struct Waiting {
     pub(super) deadline: EpochMs,
     /// The deadline is recorded. It is the first thing that is.
     pub(super) is_recorded: bool,
-    /// The run whose end is waited for, if it is that.
-    pub(super) of: Option<WorkflowId>,
 }
 
 /// What is known of a wait before anything is looked at.
@@ -60,7 +61,7 @@ impl Gate {
         self.before_step().await?;
         let is_recorded = deadline.is_some();
         let deadline = deadline.unwrap_or_else(|| self.services.clock().now().after_ms(milliseconds));
-        Ok(Begun::Waiting(Waiting { number, second, deadline, is_recorded, of: None }))
+        Ok(Begun::Waiting(Waiting { number, second, deadline, is_recorded }))
     }
 
     /// Sends a deadline on its way. One behind an answer has no digest: it is a part of the call before it.
@@ -85,25 +86,40 @@ impl Gate {
         Ok(())
     }
 
-    /// Sends the answer of a wait on its way, behind its deadline. That there is none is told by [`RecordedResult::Nothing`].
-    pub(super) async fn record_answer(
+    /// Waits for what `look` finds, for so long at most, and records it behind the deadline. That nothing came is told, and
+    /// recorded, as [`RecordedResult::Nothing`]. `child`: the run whose end is waited for, if it is that.
+    pub(super) async fn look_for<'a>(
         &mut self,
         operation: &Operation,
-        (mut waiting, started_at): (Waiting, EpochMs),
-        result: RecordedResult,
-    ) -> Result<(), Interrupt> {
+        (milliseconds, signal, child): (u64, Signal, Option<WorkflowId>),
+        look: impl Fn() -> BoxFuture<'a, Option<RecordedResult>>,
+    ) -> Result<RecordedResult, Interrupt> {
+        let started_at = self.services.clock().now();
+        let mut waiting = match self.begin_wait(operation, milliseconds).await? {
+            Begun::Answered(result) => return Ok(result),
+            Begun::Waiting(waiting) => waiting,
+        };
+        // Whoever looks must find what this run has done before: its own event, or that of somebody whom it has told.
+        self.settle_beside().await?;
+        let result = loop {
+            let listening = self.services.listen(std::slice::from_ref(&signal));
+            // Whether the time is over is asked before the look: what was there in time is found.
+            let is_over = self.services.clock().now() >= waiting.deadline;
+            match look().await {
+                Some(found) => break found,
+                None if is_over => break RecordedResult::Nothing,
+                None => self.wait_for(&mut waiting, &signal, &listening).await?,
+            }
+        };
         self.deadline_first(&mut waiting).await?;
-        let mut record =
-            self.new_record(waiting.number, (&operation.name, OperationDigest::of(operation)), result.clone());
-        (record.started_at, record.child) = (started_at, waiting.of);
+        let mut record = self.record_of(waiting.number, operation, result.clone());
+        (record.started_at, record.child) = (started_at, child);
         if result == RecordedResult::Nothing {
             // A wait in vain is over at its deadline, however late that was noticed.
             record.completed_at = waiting.deadline;
         }
-        let completed_at = record.completed_at;
-        self.record(record).await?;
-        self.time.deliver(completed_at);
-        Ok(())
+        self.conclude(record).await?;
+        Ok(result)
     }
 
     /// Waits until it is worth looking again, or the deadline has come. Whoever calls this listens and has looked.

@@ -318,7 +318,7 @@ impl Gate {
             Some(place) => RecordedResult::Output(steps[place].to_string()),
             None => RecordedResult::Nothing,
         };
-        let mut record = self.new_record(number, (&operation.name, OperationDigest::of(operation)), result);
+        let mut record = self.record_of(number, operation, result);
         record.started_at = started_at;
         if winner.is_none() {
             record.completed_at = deadline.unwrap_or(record.completed_at);

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::pair::{check_wait, optional};
 use super::{Answer, Gate};
+use crate::calls::arguments::invalid;
 use crate::workflow::{Code, Failure, Operation, OperationKind, PromiseName, settled};
 
 impl Gate {
@@ -43,5 +44,5 @@ impl Gate {
 }
 
 fn promise_name(name: &str) -> Result<PromiseName, Failure> {
-    PromiseName::parse(name).map_err(|error| Failure::new("Error", Code("invalid_name"), error.to_string()))
+    PromiseName::parse(name).map_err(|error| invalid(Code("invalid_name"), &error))
 }

@@ -7,10 +7,11 @@
 use serde_json::{Value, json};
 
 use super::children::run_of;
+use super::pair::optional;
 use super::{Answer, Gate};
 use crate::calls::interrupt::Interrupt;
 use crate::failpoint;
-use crate::workflow::{EpochMs, Failure, Operation, OperationDigest, OperationKind, RecordedResult, StepNumber};
+use crate::workflow::{EpochMs, Failure, Operation, OperationKind, RecordedResult, StepNumber};
 
 impl Gate {
     /// What the row of a run says. `None`: there is no such run. The answer is recorded.
@@ -31,14 +32,10 @@ impl Gate {
                 let started_at = self.services.clock().now();
                 let status = self.services.status(&run).await;
                 let result = RecordedResult::Output(status.unwrap_or_else(|| "null".into()));
-                self.record_of(number, &operation, (result, started_at)).await?
+                self.recorded(number, &operation, (result, started_at)).await?
             }
         };
-        Ok(match result {
-            RecordedResult::Output(json) => Ok(Some(json).filter(|json| json != "null")),
-            RecordedResult::Failed(failure) => Err(failure),
-            RecordedResult::Nothing => Ok(None),
-        })
+        Ok(optional(result).map(|json| json.filter(|json| json != "null")))
     }
 
     /// Cancels a run that has not ended, with everything that it has started if `with_children`. When it returns, its row says
@@ -61,7 +58,7 @@ impl Gate {
         let started_at = self.services.clock().now();
         let cancelled = self.services.cancel(&self.program.app, &run, with_children).await;
         failpoint::hit("gate.after_effect").await;
-        Ok(done(self.record_of(number, &operation, (recorded(cancelled), started_at)).await?))
+        Ok(done(self.recorded(number, &operation, (outcome_of(cancelled), started_at)).await?))
     }
 
     /// Lets a run go on from its records that was cancelled or stopped. When it returns, its row says so, or says how it has
@@ -83,23 +80,19 @@ impl Gate {
         let started_at = self.services.clock().now();
         let resumed = self.services.resume(&self.program.app, &run).await;
         failpoint::hit("gate.after_effect").await;
-        Ok(done(self.record_of(number, &operation, (recorded(resumed), started_at)).await?))
+        Ok(done(self.recorded(number, &operation, (outcome_of(resumed), started_at)).await?))
     }
 
-    /// Sends the record of what was done on its way, and returns its result.
-    async fn record_of(
+    /// Records what was done, and returns its result.
+    async fn recorded(
         &mut self,
         number: StepNumber,
         operation: &Operation,
         (result, started_at): (RecordedResult, EpochMs),
     ) -> Result<RecordedResult, Interrupt> {
-        let digest = OperationDigest::of(operation);
-        let mut record = self.new_record(number, (&operation.name, digest), result.clone());
+        let mut record = self.record_of(number, operation, result.clone());
         record.started_at = started_at;
-        let completed_at = record.completed_at;
-        self.record(record).await?;
-        self.time.deliver(completed_at);
-        failpoint::hit("gate.before_answer").await;
+        self.conclude(record).await?;
         Ok(result)
     }
 }
@@ -108,7 +101,7 @@ fn called(kind: OperationKind, name: &str, arguments: Value) -> Operation {
     Operation { kind, name: name.into(), arguments }
 }
 
-fn recorded(done: Result<(), Failure>) -> RecordedResult {
+fn outcome_of(done: Result<(), Failure>) -> RecordedResult {
     done.map_or_else(RecordedResult::Failed, |()| RecordedResult::Nothing)
 }
 

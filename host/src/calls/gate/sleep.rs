@@ -9,10 +9,12 @@ use super::{Answer, Gate};
 use crate::calls::interrupt::WaitFor;
 use crate::calls::listening::Listening;
 use crate::failpoint;
-use crate::workflow::{Code, EpochMs, Failure, Operation, OperationDigest, OperationKind, RecordedResult, SLEEP};
+use crate::workflow::{
+    A_HUNDRED_YEARS_MS, Code, EpochMs, Failure, Operation, OperationDigest, OperationKind, RecordedResult, SLEEP,
+};
 
-/// The longest sleep: a hundred years. Longer ones are mistakes, and would overflow dates in other tools.
-const MAX_SLEEP_MS: u64 = 100 * 366 * 86_400_000;
+/// The longest sleep.
+const MAX_SLEEP_MS: u64 = A_HUNDRED_YEARS_MS;
 
 impl Gate {
     /// A durable sleep. When it returns, the clock has passed the recorded wake time.

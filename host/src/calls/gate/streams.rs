@@ -14,8 +14,7 @@ use crate::calls::arguments::parse_value;
 use crate::calls::interrupt::{Interrupt, WaitFor};
 use crate::calls::streams::{ReadAhead, StreamPlace, stream_of, value_or_end};
 use crate::database::Effect;
-use crate::failpoint;
-use crate::workflow::{CLOSED, Code, Failure, Key, Operation, OperationDigest, OperationKind, RecordedResult};
+use crate::workflow::{CLOSED, Code, Failure, Key, Operation, OperationKind, RecordedResult};
 
 /// What a gate knows of streams (lifetime: one instance).
 #[derive(Debug, Default)]
@@ -53,7 +52,7 @@ impl Gate {
         };
         let arguments = json!({ "key": key, "value": contents });
         let operation = Operation { kind: OperationKind::WriteStream, name: "DBOS.writeStream".into(), arguments };
-        self.show(&operation, Effect::Stream { key: key.into(), value }).await.map(Ok)
+        self.note(&operation, Some(Effect::Stream { key: key.into(), value })).await.map(Ok)
     }
 
     /// Closes a stream of this run: nothing comes behind what it has.
@@ -67,7 +66,7 @@ impl Gate {
         };
         let arguments = json!({ "key": key });
         let operation = Operation { kind: OperationKind::CloseStream, name: "DBOS.closeStream".into(), arguments };
-        self.show(&operation, Effect::Stream { key: key.into(), value: CLOSED.into() }).await?;
+        self.note(&operation, Some(Effect::Stream { key: key.into(), value: CLOSED.into() })).await?;
         self.streams.closed.insert(name);
         Ok(Ok(()))
     }
@@ -103,12 +102,9 @@ impl Gate {
             Some(value) => value,
             None => self.await_value(&place).await?,
         };
-        let mut record = self.new_record(number, (&operation.name, OperationDigest::of(&operation)), result.clone());
+        let mut record = self.record_of(number, &operation, result.clone());
         record.started_at = started_at;
-        let completed_at = record.completed_at;
-        self.record(record).await?;
-        self.time.deliver(completed_at);
-        failpoint::hit("gate.before_answer").await;
+        self.conclude(record).await?;
         Ok(value_or_end(result))
     }
 
