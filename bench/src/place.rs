@@ -124,6 +124,11 @@ impl Serving<'_> {
         self.place.server.quiet(self.host.process_id()).await
     }
 
+    /// Waits until nothing happens any more but that the database takes less than this of a processor.
+    pub(crate) async fn at_rest(&self, rest: f64) -> Result<()> {
+        self.place.server.at_rest(self.host.process_id(), rest).await
+    }
+
     /// The host's process.
     pub(crate) fn process(&self) -> Result<u32> {
         self.host.process_id().context("look at a host that has ended")

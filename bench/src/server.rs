@@ -75,11 +75,16 @@ impl Server {
 
     /// Waits until neither the host nor the server do anything any more.
     pub(crate) async fn quiet(&self, host: Option<u32>) -> Result<()> {
+        self.at_rest(host, QUIET).await
+    }
+
+    /// Waits until the host does nothing any more and the server less than this of a processor.
+    pub(crate) async fn at_rest(&self, host: Option<u32>, rest: f64) -> Result<()> {
         for _ in 0..MOST_LOOKS {
             let clock = self.clock(host);
             tokio::time::sleep(QUIET_FOR).await;
             let [host, database, ..] = clock.stop().cores();
-            if host < QUIET && database < QUIET {
+            if host < QUIET && database < rest {
                 return Ok(());
             }
         }
