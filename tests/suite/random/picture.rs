@@ -14,13 +14,13 @@ pub(super) struct Picture {
 }
 
 /// Each statement finds the run to which a fact belongs, and the fact. What differs between two lives is left out: times,
-/// and the wake time of a sleep, which is a part of its digest.
+/// also those in the row of a run whose status was asked for, and the wake time of a sleep, which is a part of its digest.
 const FACTS: &[&str] = &[
     "SELECT workflow_uuid, concat_ws(' ', s.status, s.name, s.parent_workflow_id, i.inputs, o.output, o.error)
        FROM dbos.workflow_status s LEFT JOIN dbos.workflow_input i USING (workflow_uuid)
                                    LEFT JOIN dbos.workflow_output o USING (workflow_uuid)",
     "SELECT workflow_uuid, concat_ws(' ', 'step', lpad(function_id::text, 4), function_name, child_workflow_id, error,
-                                     CASE WHEN function_name <> 'DBOS.sleep' THEN output || ' ' || encode(digest, 'hex') END)
+                                     CASE WHEN function_name NOT IN ('DBOS.sleep', 'DBOS.getStatus') THEN output || ' ' || encode(digest, 'hex') END)
        FROM dbos.operation_outputs LEFT JOIN dbos_host.operation_digest USING (workflow_uuid, function_id)",
     "SELECT run, 'row ' || step FROM effects",
     "SELECT workflow_uuid, concat_ws(' ', 'event', key, value) FROM dbos.workflow_events",
@@ -34,7 +34,11 @@ impl Picture {
     pub(super) async fn take(database: &Database, outside: &Outside) -> Self {
         let mut picture = Self::default();
         for facts in FACTS {
-            for row in database.query(facts, &[]).await {
+            // The error of a run whose deadline has passed says when that was.
+            let facts = format!(
+                r#"SELECT run, regexp_replace(fact, '(deadline\\*":)\d+', '\1…', 'g') FROM ({facts}) AS f (run, fact)"#
+            );
+            for row in database.query(&facts, &[]).await {
                 let (run, fact): (String, String) = (row.get(0), row.get(1));
                 picture.programs.entry(root_of(&run).to_owned()).or_default().push(format!("{run}: {fact}"));
             }

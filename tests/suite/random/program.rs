@@ -41,10 +41,24 @@ impl Draw {
     }
 }
 
+/// Longer than any test.
+const AN_HOUR: u64 = 3_600_000;
+
 /// The program of a seed, as the argument of the workflow `anything`.
 pub(super) fn program(seed: u64) -> Value {
     Writer { draw: Draw::new(seed), seed, tags: 0, children: 0 }.program(DEPTH)
 }
+
+/// The step from which the program of a seed is done again by a fork when all is over, if it is.
+pub(super) fn forked_from(seed: u64) -> Option<u64> {
+    let mut draw = Draw::new(seed ^ u64::MAX);
+    // A fork that waits for what the first run was told would wait an hour.
+    let waits = program(seed).to_string().contains(ANSWERS);
+    (!waits && draw.once_in(2)).then(|| 1 + draw.below(12))
+}
+
+/// The topic of what a child tells its parent.
+const ANSWERS: &str = "answers";
 
 struct Writer {
     draw: Draw,
@@ -59,6 +73,12 @@ impl Writer {
         let mut ops: Vec<Value> = (0..length).map(|_| self.op(depth)).collect();
         if depth == DEPTH && self.draw.once_in(2) {
             self.talk(&mut ops);
+        }
+        if depth == DEPTH && self.draw.once_in(3) {
+            self.stop(&mut ops);
+        }
+        if depth == DEPTH && self.draw.once_in(4) {
+            self.outlast(&mut ops);
         }
         if self.draw.once_in(5) {
             ops.push(json!({ "raise": self.tag() }));
@@ -94,7 +114,7 @@ impl Writer {
             14 => {
                 json!({ "within": { "step": { "kind": "never", "tag": "" }, "milliseconds": self.draw.one_of(&[0, 5, 40]) } })
             }
-            15 => json!({ "within": { "step": self.step(), "milliseconds": 3_600_000 } }),
+            15 => json!({ "within": { "step": self.step(), "milliseconds": AN_HOUR } }),
             16 => {
                 json!({ "race": { "step": self.step(), "never": 1 + self.draw.below(3), "at_once": self.draw.once_in(2) } })
             }
@@ -126,7 +146,6 @@ impl Writer {
     /// A child that talks with its parent, which has the first id of the program. Each of them sends before it waits for
     /// what comes of it, so neither waits for ever; what comes, and in which order, is certain.
     fn talk(&mut self, ops: &mut Vec<Value>) {
-        const AN_HOUR: u64 = 3_600_000;
         let (parent, child) = (root(self.seed), self.named());
         let topic = self.draw.one_of(&["", "words"]);
         let mut listens = Vec::new();
@@ -156,7 +175,7 @@ impl Writer {
         // Whoever was told twice under one key was told once.
         listens.push(json!({ "receive": { "topic": topic, "milliseconds": self.brief() } }));
         listens.push(json!({ "set_event": { "key": "heard", "value": self.tag() } }));
-        listens.push(json!({ "send": { "to": parent, "topic": "answers", "value": self.tag(), "key": null } }));
+        listens.push(json!({ "send": { "to": parent, "topic": ANSWERS, "value": self.tag(), "key": null } }));
         let wait = self.draw.one_of(&["at_the_end", "never"]);
         ops.push(json!({ "child": { "program": listens, "id": child, "wait": wait } }));
         ops.extend(says);
@@ -166,7 +185,64 @@ impl Writer {
         ops.push(json!({ "get_event": { "of": child, "key": "heard", "milliseconds": AN_HOUR } }));
         // While it is written, or after: it ends when the child does, at the latest.
         ops.push(json!({ "read_stream": { "of": child, "key": "words" } }));
-        ops.push(json!({ "receive": { "topic": "answers", "milliseconds": AN_HOUR } }));
+        ops.push(json!({ "receive": { "topic": ANSWERS, "milliseconds": AN_HOUR } }));
+    }
+
+    /// A child that is cancelled, and resumed if it can end then. It says how far it is first: what it had recorded when it
+    /// was cancelled would be a matter of time otherwise.
+    fn stop(&mut self, ops: &mut Vec<Value>) {
+        let child = self.named();
+        let goes_on = self.draw.once_in(2);
+        let mut does = vec![json!({ "step": self.step() })];
+        if goes_on {
+            does.push(json!({ "set_event": { "key": "ready", "value": self.tag() } }));
+            does.push(json!({ "promise": { "name": "p", "milliseconds": AN_HOUR } }));
+            does.push(json!({ "step": self.step() }));
+        } else {
+            // Cancelled, it is undone.
+            does.push(json!({ "step": { "kind": "undoable_write", "tag": self.tag() } }));
+            if self.draw.once_in(2) {
+                let grandchild = self.named();
+                let never = self.endless();
+                does.push(json!({ "child": { "program": [never], "id": grandchild, "wait": "never" } }));
+            }
+            does.push(json!({ "set_event": { "key": "ready", "value": self.tag() } }));
+            does.push(self.endless());
+        }
+        let wait = if goes_on { self.draw.one_of(&["at_the_end", "never"]) } else { "at_the_end" };
+        ops.push(json!({ "child": { "program": does, "id": child, "wait": wait } }));
+        ops.push(json!({ "get_event": { "of": child, "key": "ready", "milliseconds": AN_HOUR } }));
+        ops.push(json!({ "cancel_run": { "of": child, "with_children": true } }));
+        ops.push(json!({ "status": child }));
+        if goes_on {
+            if self.draw.once_in(2) {
+                ops.push(json!({ "step": self.step() }));
+            }
+            ops.push(json!({ "resume": child }));
+            ops.push(json!({ "settle": { "of": child, "name": "p", "value": self.tag(), "rejects": false } }));
+        }
+        ops.push(json!({ "status": "nobody" }));
+    }
+
+    /// A child whose deadline passes, or that is waited for in vain and then cancelled.
+    fn outlast(&mut self, ops: &mut Vec<Value>) {
+        let (child, never) = (self.named(), self.endless());
+        if self.draw.once_in(2) {
+            let timeout = self.draw.one_of(&[1, 30, 400]);
+            let wait = self.draw.one_of(&["at_once", "at_the_end"]);
+            let detached = self.draw.once_in(2);
+            ops.push(json!({ "child": {
+                "program": [never], "id": child, "wait": wait, "timeout": timeout, "detached": detached } }));
+        } else {
+            ops.push(json!({ "child": { "program": [never], "id": child, "wait": { "within": self.brief() } } }));
+            ops.push(json!({ "cancel_run": { "of": child, "with_children": self.draw.once_in(2) } }));
+            ops.push(json!({ "status": child }));
+        }
+    }
+
+    /// What never ends by itself, and leaves nothing until it does.
+    fn endless(&self) -> Value {
+        json!({ "step": { "kind": "never", "tag": "" } })
     }
 
     fn child(&mut self, depth: u32) -> Value {

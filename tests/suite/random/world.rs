@@ -11,10 +11,13 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::picture::Picture;
-use super::program::{Draw, program, root};
+use super::program::{Draw, forked_from, program, root};
 
 /// The lease of a host: short, so that a host which is frozen for longer loses its runs to the other.
 const LEASE: Duration = Duration::from_millis(600);
+
+/// Why a program is not forked, if it is not: behind a step that was undone.
+const UNDONE: &str = "are undone, or were";
 
 /// What happens to one life of a host.
 #[derive(Debug, Clone)]
@@ -58,6 +61,8 @@ struct Scene {
     urls: RefCell<Vec<Option<String>>>,
     /// The programs whose start nobody has acknowledged yet.
     to_start: RefCell<Vec<u64>>,
+    /// The programs that are to be forked when they are over.
+    to_fork: RefCell<Vec<u64>>,
     /// How many hosts have lived.
     lives: Cell<usize>,
 }
@@ -86,10 +91,11 @@ impl World {
         let scene = Scene {
             urls: RefCell::new(vec![None; fates.len()]),
             to_start: RefCell::new(seeds.to_vec()),
+            to_fork: RefCell::new(seeds.iter().copied().filter(|seed| forked_from(*seed).is_some()).collect()),
             lives: Cell::new(0),
         };
         let hosts = join_all(fates.iter().enumerate().map(|(place, fates)| self.live(&scene, place, fates)));
-        let (mut hosts, ()) = tokio::join!(hosts, start_all(&scene));
+        let (mut hosts, (), ()) = tokio::join!(hosts, start_all(&scene), self.fork_all(&scene));
         until("all runs end", async || self.is_over(&scene).await).await;
         for host in &mut hosts {
             host.kill9().await;
@@ -146,11 +152,31 @@ impl World {
 
     /// True when every program was started, every run has ended, and nothing is left to be undone.
     async fn is_over(&self, scene: &Scene) -> bool {
-        // One statement: a run that undoes another is there before that one's saga is gone.
-        let open = "SELECT count(*) FROM dbos.workflow_status s
-                     WHERE s.status IN ('PENDING', 'ENQUEUED', 'DELAYED') OR (s.status = 'ERROR' AND EXISTS (
-                           SELECT FROM dbos_host.saga g WHERE g.workflow_uuid = s.workflow_uuid))";
-        scene.to_start.borrow().is_empty() && self.database.count(open, &[]).await == 0
+        let is_begun = scene.to_start.borrow().is_empty() && scene.to_fork.borrow().is_empty();
+        is_begun && self.database.count(&open("true"), &[]).await == 0
+    }
+
+    /// Forks each program that is to be forked when nothing of it goes on any more: what a fork is given is certain then.
+    async fn fork_all(&self, scene: &Scene) {
+        until("every program is forked", async || {
+            let seeds = scene.to_fork.borrow().clone();
+            let started = scene.to_start.borrow().clone();
+            for seed in seeds.into_iter().filter(|seed| !started.contains(seed)) {
+                let (run, step) = (root(seed), forked_from(seed).expect("it is to be forked"));
+                let of_it = format!("s.workflow_uuid = '{run}' OR starts_with(s.workflow_uuid, '{run}-')");
+                if self.database.count(&open(&of_it), &[]).await > 0 {
+                    continue;
+                }
+                let (step, fork) = (step.to_string(), format!("{run}-fork"));
+                let done = self.host.output(&["workflow", "fork", &run, "--id", &fork, "--step", &step]).await;
+                let said = String::from_utf8_lossy(&done.stderr).into_owned();
+                // In any other life just as well: the picture shows whether there is a fork.
+                assert!(done.status.success() || said.contains(UNDONE), "{run}: {said}");
+                scene.to_fork.borrow_mut().retain(|other| *other != seed);
+            }
+            scene.to_fork.borrow().is_empty()
+        })
+        .await;
     }
 
     /// Empties every table that knows runs, so that a program has the same ids in each world.
@@ -165,6 +191,16 @@ impl World {
         self.database.execute(&format!("TRUNCATE {} CASCADE", tables.join(", "))).await;
         self.outside.clear();
     }
+}
+
+/// Counts the runs that go on, or have steps that are still to be undone. One statement: a run that undoes another is there
+/// before that one's saga is gone.
+fn open(which: &str) -> String {
+    format!(
+        "SELECT count(*) FROM dbos.workflow_status s
+          WHERE ({which}) AND (s.status IN ('PENDING', 'ENQUEUED', 'DELAYED') OR (s.status IN ('ERROR', 'CANCELLED') AND EXISTS (
+                SELECT FROM dbos_host.saga g WHERE g.workflow_uuid = s.workflow_uuid)))"
+    )
 }
 
 /// Starts all programs, each at whichever host listens, until every start is acknowledged.

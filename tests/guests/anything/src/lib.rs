@@ -5,7 +5,7 @@
 //! `OUTSIDE_URL`.
 
 use dbos_guest::prelude::*;
-use dbos_guest::{reject, resolve, serde_json::Value};
+use dbos_guest::{cancel, cancel_with_children, reject, resolve, resume, run_status, serde_json::Value};
 
 /// One operation.
 #[derive(Deserialize)]
@@ -82,6 +82,13 @@ enum Op {
         value: String,
         rejects: bool,
     },
+    /// Another run is cancelled, with everything that it has started or alone.
+    CancelRun {
+        of: String,
+        with_children: bool,
+    },
+    Resume(String),
+    Status(String),
     /// The workflow continues with another program.
     Continue(Value),
     /// The workflow fails.
@@ -118,6 +125,10 @@ struct Child {
     program: Value,
     id: Option<String>,
     wait: Wait,
+    /// Milliseconds until its deadline.
+    timeout: Option<u64>,
+    #[serde(default)]
+    detached: bool,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +137,8 @@ enum Wait {
     AtOnce,
     AtTheEnd,
     Never,
+    /// So many milliseconds.
+    Within(u64),
 }
 
 #[transaction]
@@ -280,10 +293,16 @@ fn chance() -> Result<bool> {
 }
 
 fn child(run: &str, child: &Child, late: &mut Vec<Handle<Value>>) -> Result<Value> {
-    let options = match &child.id {
-        Some(id) => StartOptions::new().id(id),
-        None => StartOptions::new(),
-    };
+    let mut options = StartOptions::new();
+    if let Some(id) = &child.id {
+        options = options.id(id);
+    }
+    if let Some(milliseconds) = child.timeout {
+        options = options.timeout(Duration::from_millis(milliseconds));
+    }
+    if child.detached {
+        options = options.detached();
+    }
     let started = anything::start_with(options, run, child.program.clone())?;
     match child.wait {
         Wait::AtOnce => started.join(),
@@ -292,6 +311,7 @@ fn child(run: &str, child: &Child, late: &mut Vec<Handle<Value>>) -> Result<Valu
             Ok(json!("later"))
         }
         Wait::Never => Ok(json!("forgotten")),
+        Wait::Within(milliseconds) => Ok(json!(started.join_within(Duration::from_millis(milliseconds))?)),
     }
 }
 
@@ -335,6 +355,13 @@ fn perform(run: &str, op: &Op, late: &mut Vec<Handle<Value>>) -> Result<Value> {
             false => resolve(of, name, value),
         }
         .map(|()| "settled".to_owned())?,
+        Op::CancelRun { of, with_children } => match with_children {
+            true => cancel_with_children(of),
+            false => cancel(of),
+        }
+        .map(|()| "cancelled".to_owned())?,
+        Op::Resume(of) => resume(of).map(|()| "resumed".to_owned())?,
+        Op::Status(of) => run_status(of)?.map_or_else(|| "nobody".to_owned(), |run| format!("{:?}", run.status)),
         Op::Continue(_) => "not the last".to_owned(),
         Op::Raise(text) => text.clone(),
     };
