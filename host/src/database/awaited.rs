@@ -7,14 +7,16 @@
 //! What one kind of thing takes to be found, or that a table is locked, must not keep those who wait for another from
 //! hearing. So each question is about one kind, about so many at most, and ended by the server after a while.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::{Discriminant, discriminant};
 
+use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::error::DatabaseError;
 use super::ordinality::place;
-use crate::workflow::{Signal, WorkflowId};
+use crate::workflow::{Signal, Topic, WorkflowId};
 
 /// Signals in one question, so that none holds a connection for longer than some 40 ms.
 const PAGE: usize = 10_000;
@@ -43,6 +45,18 @@ SELECT w.nr FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (run, topic
  WHERE EXISTS (
      SELECT FROM dbos.notifications n
       WHERE n.destination_uuid = w.run AND n.topic = w.topic AND NOT n.consumed OFFSET 0)";
+
+/// From so many receivers on, what is unread is read instead, as long as it is less than they are.
+const MANY: u16 = 1_000;
+
+/// The mailboxes that have something, once for each message, up to so many. A row of nulls: without the index that this host
+/// makes (`dbos_host_unread`) the whole table would be read.
+const UNREAD: &str = "
+SELECT n.destination_uuid, n.topic FROM dbos.notifications n
+ WHERE NOT n.consumed AND n.topic IS NOT NULL AND to_regclass('dbos.dbos_host_unread') IS NOT NULL
+UNION ALL
+SELECT NULL, NULL WHERE to_regclass('dbos.dbos_host_unread') IS NULL
+ LIMIT $1";
 
 const EVENTS: &str = "
 SELECT w.nr FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (run, key, nr)
@@ -104,17 +118,24 @@ impl super::Database {
                 Signal::Appended(..) => {}
             }
         }
+        let mut client = self.client().await?;
+        // For the settings, which end with it.
+        let transaction = client.transaction().await?;
+        transaction.batch_execute(BY_KEY).await?;
+        let mut raised = Vec::new();
+        if messages.places.len() >= usize::from(MANY)
+            && let Some(unread) = unread(&transaction).await?
+        {
+            let places = messages.places.iter().map(|place| &page[*place]);
+            raised.extend(places.filter(|signal| unread.contains(*signal)).cloned());
+            messages = Asked::default();
+        }
         let asked: [(&str, &Asked<'_>, &[&(dyn ToSql + Sync)]); 4] = [
             (ENDED, &ended, &[&ended.runs]),
             (MESSAGES, &messages, &[&messages.runs, &messages.names]),
             (EVENTS, &events, &[&events.runs, &events.names]),
             (STREAMS, &streams, &[&streams.runs, &streams.names, &streams.offsets]),
         ];
-        let mut client = self.client().await?;
-        // For the settings, which end with it.
-        let transaction = client.transaction().await?;
-        transaction.batch_execute(BY_KEY).await?;
-        let mut raised = Vec::new();
         for (statement, asked, parameters) in asked.into_iter().filter(|(_, asked, _)| !asked.places.is_empty()) {
             let statement = transaction.prepare_cached(statement).await?;
             let rows = transaction.query(&statement, parameters).await?;
@@ -125,11 +146,23 @@ impl super::Database {
     }
 }
 
+/// The mailboxes in which anything is unread. `None`: they are more than it is worth to read.
+async fn unread(client: &Transaction<'_>) -> Result<Option<HashSet<Signal>>, DatabaseError> {
+    let statement = client.prepare_cached(UNREAD).await?;
+    let rows = client.query(&statement, &[&i64::from(MANY)]).await?;
+    let mailbox = |row: &Row| {
+        let (run, topic): (Option<&str>, Option<&str>) = (row.get(0), row.get(1));
+        Some(Signal::Message(WorkflowId::stored(run?), Topic::stored(topic?)))
+    };
+    let unread: Option<HashSet<Signal>> = rows.iter().map(mailbox).collect();
+    Ok(unread.filter(|_| rows.len() < usize::from(MANY)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::database::test_server::TestServer;
-    use crate::workflow::{Key, Offset, Topic};
+    use crate::workflow::{Key, Offset};
 
     fn run(id: &str) -> WorkflowId {
         WorkflowId::stored(id)
@@ -200,6 +233,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn many_receivers_hear_what_few_do() {
+        let database = TestServer::fresh_database().await;
+        database.migrate().await.unwrap();
+        let client = database.client().await.unwrap();
+        client.batch_execute(THERE).await.unwrap();
+        let message = |id: &str, topic: &str| Signal::Message(run(id), Topic::stored(topic));
+        let mut signals: Vec<Signal> = (0..MANY).map(|n| message(&n.to_string(), "t")).collect();
+        signals.extend([message("goes-on", "new"), message("goes-on", "old"), message("goes-on", "both")]);
+        let expected = [message("goes-on", "new"), message("goes-on", "both")];
+        let more = "INSERT INTO dbos.notifications (destination_uuid, topic, message, consumed)
+                    SELECT 'done', CASE WHEN n > 7 THEN 'other' END, '1', false FROM generate_series(1, 1100) n";
+        // Few messages, then more than it is worth to read, then no index.
+        for (then, are_few) in [("SELECT 1", true), (more, false), ("DROP INDEX dbos.dbos_host_unread", false)] {
+            client.batch_execute(then).await.unwrap();
+            let mut other = database.client().await.unwrap();
+            let transaction = other.transaction().await.unwrap();
+            assert_eq!(unread(&transaction).await.unwrap().is_some(), are_few, "{then}");
+            assert_eq!(database.raised(&signals).await.unwrap(), expected, "{then}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_was_taken_long_ago_is_not_looked_at() {
         let database = TestServer::fresh_database().await;
         database.migrate().await.unwrap();
@@ -211,9 +266,11 @@ mod tests {
             client.batch_execute(fill).await.unwrap();
             client.batch_execute("SET enable_seqscan = off").await.unwrap();
             let look = MESSAGES.replace("$1::text[], $2::text[]", "ARRAY['goes-on'], ARRAY['old']");
-            let plan = client.query(&format!("EXPLAIN {look}"), &[]).await.unwrap();
-            let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
-            assert!(plan.iter().any(|line| line.contains("dbos_host_unread")), "{plan:#?}");
+            for look in [look, UNREAD.replace("$1", "1000")] {
+                let plan = client.query(&format!("EXPLAIN {look}"), &[]).await.unwrap();
+                let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+                assert!(plan.iter().any(|line| line.contains("dbos_host_unread")), "{plan:#?}");
+            }
         }
     }
 }
