@@ -4,6 +4,7 @@ use dbos_host_tests::{Host, Reply, Request, until};
 use serde_json::{Value, json};
 
 use crate::events::{Place, get, python};
+use crate::rewinds::rewound;
 
 /// The link that a run has made.
 async fn link(host: &Host, run: &str) -> String {
@@ -157,6 +158,45 @@ async fn a_timeout_stays_one_and_the_promise_can_still_be_settled() {
     let too_late = self::link(&host, "ends").await;
     place.database.wait_for_end("ends").await;
     assert_eq!(told(&settle(&host, &too_late, &json!(1)).await), (409, "workflow_ended".into()));
+}
+
+#[tokio::test]
+async fn a_promise_stays_settled_when_its_run_is_done_again() {
+    let place = Place::new().await;
+    let host = place.builder.start().await;
+    let taken = ask(&host, "asks").await;
+    assert_eq!(settle(&host, &taken, &json!("yes")).await.status, 200);
+    assert_eq!(place.database.output("asks").await, json!("yes"));
+    rewound(&place.builder, "asks", &["--step", "1"], 1).await;
+    assert_eq!(place.database.output("asks").await, json!("yes"), "nobody was asked a second time");
+    assert_eq!(settle(&host, &taken, &json!("yes")).await.status, 200);
+    // One that nobody had taken yet.
+    ask(&host, "cancelled").await;
+    let cancelled = place.builder.output(&["workflow", "cancel", "cancelled"]).await;
+    assert!(cancelled.status.success(), "{cancelled:?}");
+    let settle_it = "INSERT INTO dbos.notifications (destination_uuid, topic, message, serialization, message_uuid)
+        SELECT 'cancelled', topic, message, serialization, replace(message_uuid, 'asks', 'cancelled')
+          FROM dbos.notifications WHERE destination_uuid = 'asks'";
+    place.database.execute(settle_it).await;
+    rewound(&place.builder, "cancelled", &["--step", "1"], 1).await;
+    assert_eq!(place.database.output("cancelled").await, json!("yes"));
+}
+
+#[tokio::test]
+async fn a_run_that_was_given_up_hears_of_its_promise_when_it_is_resumed() {
+    let place = Place::new().await;
+    let host = place.builder.start().await;
+    let (given_up, cancelled) = (ask(&host, "given-up").await, ask(&host, "cancelled").await);
+    for (run, status) in [("given-up", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"), ("cancelled", "CANCELLED")] {
+        let end = format!("UPDATE dbos.workflow_status SET status = '{status}' WHERE workflow_uuid = '{run}'");
+        place.database.execute(&end).await;
+    }
+    assert_eq!(settle(&host, &given_up, &json!("yes")).await.status, 200);
+    // Whoever approves what was cancelled is to know.
+    assert_eq!(told(&settle(&host, &cancelled, &json!("yes")).await), (409, "workflow_ended".into()));
+    let resumed = place.builder.output(&["workflow", "resume", "given-up"]).await;
+    assert!(resumed.status.success(), "{resumed:?}");
+    assert_eq!(place.database.output("given-up").await, json!("yes"));
 }
 
 #[tokio::test]

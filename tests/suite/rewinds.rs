@@ -14,7 +14,7 @@ async fn rewind(builder: &HostBuilder, words: &[&str]) -> Output {
     builder.output(&[&["workflow", "rewind"], words].concat()).await
 }
 
-async fn rewound(builder: &HostBuilder, run: &str, from: &[&str], step: i32) {
+pub(crate) async fn rewound(builder: &HostBuilder, run: &str, from: &[&str], step: i32) {
     let output = rewind(builder, &[&[run], from].concat()).await;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said == format!("{run}  goes on from step {step}\n"), "{output:?}");

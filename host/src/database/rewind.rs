@@ -6,6 +6,7 @@
 //!
 //! What DBOS's clients do is done here too, column by column: messages that were received behind the step, and those that
 //! nobody has received, are gone; values that were written into streams stay, and those of the next time come behind them.
+//! But a promise stays settled: it is settled once, whoever has settled it was told so, and cannot do it again.
 
 use tokio_postgres::Transaction;
 
@@ -16,7 +17,7 @@ use crate::failpoint;
 use crate::workflow::{Cut, StepNumber, WorkflowId};
 
 // Run and step, one after the other behind the lock: each sees what was committed before it.
-const TAKE_BACK: [&str; 7] = [
+const TAKE_BACK: [&str; 8] = [
     // The events as they stood before the step.
     "DELETE FROM dbos.workflow_events e
       WHERE e.workflow_uuid = $1
@@ -32,8 +33,11 @@ const TAKE_BACK: [&str; 7] = [
     "DELETE FROM dbos.streams
       WHERE workflow_uuid = $1 AND function_id >= $2
         AND value = '\"__DBOS_STREAM_CLOSED__\"' AND serialization = 'portable_json'",
+    "UPDATE dbos.notifications SET consumed = false, consumed_by_function_id = NULL
+      WHERE destination_uuid = $1 AND consumed_by_function_id >= $2 AND starts_with(topic, 'dbos-host.promise:')",
     "DELETE FROM dbos.notifications
-      WHERE destination_uuid = $1 AND (consumed_by_function_id >= $2 OR NOT consumed)",
+      WHERE destination_uuid = $1 AND (consumed_by_function_id >= $2 OR NOT consumed)
+        AND NOT coalesce(starts_with(topic, 'dbos-host.promise:'), false)",
     "DELETE FROM dbos.operation_outputs WHERE workflow_uuid = $1 AND function_id >= $2",
     "DELETE FROM dbos_host.operation_digest WHERE workflow_uuid = $1 AND function_id >= $2",
 ];

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Executor, SendError};
-use crate::database::{nobody, until_answered};
-use crate::workflow::{PromiseName, RecordedResult, WorkflowId, path_segment};
+use crate::database::{Outcome, nobody, until_answered};
+use crate::workflow::{PromiseName, RecordedResult, Status, WorkflowId, path_segment};
 
 /// What became of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,9 @@ impl Executor {
         }
         match self.outcome_so_far(run).await {
             None => return Err(SendError::Nobody(nobody(run).message)),
+            // A run that was given up is resumed as a rule, when what was in its way is mended, and would wait in vain.
+            Some(None | Some(Outcome::Failed(Status::MaxRecoveryAttemptsExceeded, _))) => {}
             Some(Some(_ended)) => return Ok(Settlement::TooLate),
-            Some(None) => {}
         }
         self.send_once(run, &name.topic(), (message, Some(&name.key()))).await?;
         // Somebody else's may have come first.
