@@ -29,19 +29,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Signals whose time comes this soon are looked for with those whose time has come, so that many share a look.
 const TOGETHER: Duration = Duration::from_millis(10);
 
-/// Somebody who waits.
-#[derive(Debug)]
-enum Waiter {
-    /// With a task that is to go on.
-    Live(Arc<Notify>),
-    /// A parked run.
-    Parked(WorkflowId),
-}
-
 /// Those who wait for one signal.
 #[derive(Debug)]
 struct Awaited {
-    waiters: Vec<Waiter>,
+    /// With a task that is to go on, by the address of what wakes it: a thousand readers of one stream come and go with each
+    /// of its values.
+    live: HashMap<usize, Arc<Notify>>,
+    /// Parked runs, who leave all at once as a rule.
+    parked: Vec<WorkflowId>,
     /// How often it was looked for since the last of them came.
     looks: u8,
     /// When it is looked for again.
@@ -71,45 +66,50 @@ pub(super) enum Look {
 impl Signals {
     /// Enters somebody with a task. True: nobody looks yet.
     pub(super) fn listen(&mut self, signals: &[Signal], heard: &Arc<Notify>, now: Instant) -> bool {
-        self.enter(signals, now, || Waiter::Live(Arc::clone(heard)))
+        self.enter(signals, now, |awaited| {
+            awaited.live.insert(address(heard), Arc::clone(heard));
+        })
     }
 
     /// Enters a parked run. True: nobody looks yet.
     pub(super) fn park(&mut self, run: &WorkflowId, signals: &[Signal], now: Instant) -> bool {
-        self.enter(signals, now, || Waiter::Parked(run.clone()))
+        // Most signals have one waiter, and there may be many of them: a vector makes room for four unless it is told.
+        self.enter(signals, now, |awaited| {
+            awaited.parked.reserve_exact(usize::from(awaited.parked.is_empty()));
+            awaited.parked.push(run.clone());
+        })
     }
 
-    fn enter(&mut self, signals: &[Signal], now: Instant, waiter: impl Fn() -> Waiter) -> bool {
+    fn enter(&mut self, signals: &[Signal], now: Instant, join: impl Fn(&mut Awaited)) -> bool {
+        let due = now + FIRST_LOOK;
         for signal in signals {
-            // Most have one waiter, and there may be many of them: a vector makes room for four unless it is told.
-            let entered = self.awaited.entry(signal.clone());
-            let awaited =
-                entered.or_insert_with(|| Awaited { waiters: Vec::with_capacity(1), looks: 0, due: now + FIRST_LOOK });
-            awaited.waiters.push(waiter());
+            let nobody = || Awaited { live: HashMap::new(), parked: Vec::new(), looks: 0, due };
+            let awaited = self.awaited.entry(signal.clone()).or_insert_with(nobody);
+            join(awaited);
             awaited.looks = 0;
-            awaited.due = awaited.due.min(now + FIRST_LOOK);
+            awaited.due = awaited.due.min(due);
         }
-        self.next = self.next.map(|next| next.min(now + FIRST_LOOK));
+        self.next = self.next.map(|next| next.min(due));
         !signals.is_empty() && !std::mem::replace(&mut self.is_looked_for, true)
     }
 
     /// Takes out whoever listened.
     pub(super) fn forget(&mut self, signals: &[Signal], heard: &Arc<Notify>) {
-        self.leave(signals, |waiter| matches!(waiter, Waiter::Live(other) if Arc::ptr_eq(other, heard)));
+        self.leave(signals, |awaited| {
+            awaited.live.remove(&address(heard));
+        });
     }
 
     /// Takes out a run that is parked no more.
     pub(super) fn unpark(&mut self, run: &WorkflowId, signals: &[Signal]) {
-        self.leave(signals, |waiter| matches!(waiter, Waiter::Parked(other) if other == run));
+        self.leave(signals, |awaited| awaited.parked.retain(|other| other != run));
     }
 
-    fn leave(&mut self, signals: &[Signal], is_it: impl Fn(&Waiter) -> bool) {
+    fn leave(&mut self, signals: &[Signal], go: impl Fn(&mut Awaited)) {
         for signal in signals {
             if let Some(awaited) = self.awaited.get_mut(signal) {
-                awaited.waiters.retain(|waiter| !is_it(waiter));
-                if awaited.waiters.is_empty() {
-                    self.awaited.remove(signal);
-                }
+                go(awaited);
+                self.remove_if_alone(signal);
             }
         }
     }
@@ -117,22 +117,17 @@ impl Signals {
     /// Wakes those with a task, who stay until they have seen enough, and takes out the parked runs that are to be woken: all
     /// at once, since ten thousand may wait for the same, and finding each of them among the others would take seconds.
     pub(super) fn raise(&mut self, signal: &Signal) -> Vec<WorkflowId> {
-        let mut woken = Vec::new();
-        let Some(awaited) = self.awaited.get_mut(signal) else { return woken };
-        awaited.waiters.retain(|waiter| match waiter {
-            Waiter::Live(heard) => {
-                heard.notify_one();
-                true
-            }
-            Waiter::Parked(run) => {
-                woken.push(run.clone());
-                false
-            }
-        });
-        if awaited.waiters.is_empty() {
+        let Some(awaited) = self.awaited.get_mut(signal) else { return Vec::new() };
+        awaited.live.values().for_each(|heard| heard.notify_one());
+        let woken = std::mem::take(&mut awaited.parked);
+        self.remove_if_alone(signal);
+        woken
+    }
+
+    fn remove_if_alone(&mut self, signal: &Signal) {
+        if self.awaited.get(signal).is_some_and(|awaited| awaited.live.is_empty() && awaited.parked.is_empty()) {
             self.awaited.remove(signal);
         }
-        woken
     }
 
     /// It may have been done, and nobody here knows: those with a task look for themselves, and for the others it is looked
@@ -142,11 +137,7 @@ impl Signals {
             awaited.looks = 0;
             awaited.due = awaited.due.min(now + FIRST_LOOK);
             self.next = self.next.map(|next| next.min(now + FIRST_LOOK));
-            for waiter in &awaited.waiters {
-                if let Waiter::Live(heard) = waiter {
-                    heard.notify_one();
-                }
-            }
+            awaited.live.values().for_each(|heard| heard.notify_one());
         }
     }
 
@@ -178,6 +169,11 @@ impl Signals {
         let signals: Vec<Signal> = self.awaited.keys().cloned().collect();
         signals.iter().flat_map(|signal| self.raise(signal)).collect()
     }
+}
+
+/// By what somebody with a task is found again: it is there as long as it is entered, so no other one has its address.
+fn address(heard: &Arc<Notify>) -> usize {
+    Arc::as_ptr(heard).addr()
 }
 
 #[cfg(test)]
@@ -236,6 +232,23 @@ mod tests {
         signals.forget(&[ended("a"), ended("b")], &heard);
         assert_eq!(signals.look(now), Look::Nobody);
         assert!(signals.listen(&[ended("c")], &heard, now), "nobody looks any more");
+    }
+
+    #[test]
+    fn many_come_and_go_in_no_time() {
+        let (mut signals, now) = (Signals::default(), Instant::now());
+        let readers: Vec<_> = (0..20_000).map(|_| Arc::new(Notify::new())).collect();
+        for _ in 0..5 {
+            for reader in &readers {
+                signals.listen(&[ended("a")], reader, now);
+            }
+            for reader in &readers {
+                signals.forget(&[ended("a")], reader);
+            }
+        }
+        assert!(signals.awaited.is_empty());
+        // Looking for each of them among the others takes minutes here.
+        assert!(now.elapsed() < std::time::Duration::from_secs(10), "{:?}", now.elapsed());
     }
 
     #[test]
