@@ -206,6 +206,8 @@ fn body(kind: Kind, name: &str, options: &Options, function: &Function) -> Token
                 clippy::unnecessary_wraps,
                 reason = "arguments come decoded, and the function beside it returns a `Result`"
             )]
+            // So that the backtrace of a panic has its name.
+            #[inline(never)]
             fn #body_ident(#(#parameters),*) #output #block
 
             fn __dbos_run(

@@ -102,7 +102,10 @@ pub(crate) fn expand(method: Method, options: TokenStream, item: TokenStream) ->
     }
     let wrapper = wrapper(method, &name, &options.path, &function, &sources);
     let item = &function.item;
-    Ok(quote! { #item #wrapper })
+    // So that the backtrace of a panic has its name; that of a durable function is in the backtrace by its own macro.
+    let is_named = find(&item.attrs, &DURABLE).is_some() || find(&item.attrs, &["inline"]).is_some();
+    let named = if is_named { quote!() } else { quote!(#[inline(never)]) };
+    Ok(quote! { #named #item #wrapper })
 }
 
 /// Two routes of one function would both have its name, and names of routes are unique.

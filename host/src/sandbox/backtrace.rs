@@ -22,7 +22,8 @@ const MACHINERY: &[&str] = &[
 ];
 
 /// What the SDK puts between the host and a function of the app, by what such names have in them.
-const GLUE: &[&str] = &["::__dbos_run", "dbos_guest::export", "dbos_guest::registry", "dbos:host/app@"];
+const GLUE: &[&str] =
+    &["::__dbos_run", "::__dbos_handle", "dbos_guest::export", "dbos_guest::registry", "dbos:host/app@"];
 
 /// How a text begins that wasmtime puts in front of an error, with all functions in it.
 const HEADING: &str = "error while executing at wasm backtrace";
@@ -47,16 +48,18 @@ pub(super) fn without(error: &wasmtime::Error) -> String {
     texts.collect::<Vec<_>>().join(": ")
 }
 
+/// Where the SDK puts the body of a workflow, a step or a handler, and what its name begins with there.
+const BODY: &str = "::_::__dbos_body_of_";
+
 /// The name of a function as it stands in the source, without the hash that tells it from others of the same name. A linker may
 /// have taken all but the hash away already.
 fn readable(name: &str) -> String {
     let name = format!("{:#}", rustc_demangle::demangle(name));
-    match name.rsplit_once("::h") {
-        Some((plain, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            plain.to_owned()
-        }
-        _ => name,
-    }
+    let plain = match name.rsplit_once("::h") {
+        Some((plain, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => plain,
+        _ => &name,
+    };
+    plain.replace(BODY, "::")
 }
 
 fn is_machinery(name: &str) -> bool {
@@ -76,6 +79,8 @@ mod tests {
         assert_eq!(readable("_RNvCs1234_4shop3pay"), "shop::pay");
         assert_eq!(readable("shop::hash::h1"), "shop::hash::h1");
         assert_eq!(readable("main"), "main");
+        let body = "_ZN4shop1_25__dbos_body_of_first_card17h0123456789abcdefE";
+        assert_eq!(readable(body), "shop::first_card");
     }
 
     #[test]
