@@ -183,7 +183,11 @@ async fn settings(database: &Database) -> Vec<String> {
 #[tokio::test]
 async fn tables_get_the_settings_that_nobody_has_made() {
     let app = App::new().await;
-    assert_completed(&app.migrate().await);
+    let first = app.migrate().await;
+    assert_completed(&first);
+    let newest = app.database.count("SELECT max(version)::bigint FROM dbos_host.migration", &[]).await;
+    let told = format!("schema `dbos` at migration 125, schema `dbos_host` at migration {newest}\n");
+    assert!(String::from_utf8_lossy(&first.stderr).contains(&told), "{first:?}");
     assert_eq!(settings(&app.database).await, ["fillfactor=70"]);
 
     // An operator's own stays.

@@ -73,10 +73,14 @@ impl fmt::Display for Report {
         if self.applied.is_empty() {
             return f.write_str("the system database is up to date");
         }
-        for (index, step) in self.applied.iter().enumerate() {
-            write!(f, "{}{step}", if index == 0 { "" } else { ", " })?;
-        }
-        Ok(())
+        // They are applied in order, so the last one of each schema says where that is now.
+        let dbos = self.applied.first().filter(|first| **first == Step::CreateDbos).map(ToString::to_string);
+        let host = self.applied.iter().rev().find_map(|step| match step {
+            Step::Host { version, .. } => Some(format!("schema `dbos_host` at migration {version}")),
+            Step::CreateDbos => None,
+        });
+        let schemas: Vec<String> = dbos.into_iter().chain(host).collect();
+        f.write_str(&schemas.join(", "))
     }
 }
 
