@@ -69,7 +69,8 @@ mod enabled {
         };
         if let Some(path) = &points.log {
             let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).expect("open the log");
-            writeln!(file, "{name}").expect("write the log of fail points");
+            // In one write, which nobody else's is in the middle of.
+            file.write_all(format!("{name}\n").as_bytes()).expect("write the log of fail points");
         }
         if points.kill.as_ref().is_some_and(|(at, n)| (at == name && *n == visit) || (at == ANY && *n == any)) {
             let own = rustix::process::getpid();

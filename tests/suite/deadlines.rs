@@ -131,12 +131,14 @@ async fn children_inherit_the_deadline_unless_they_have_their_own_or_are_detache
 #[tokio::test]
 async fn a_deadline_is_inherited_after_a_crash_and_an_hour_in_a_wait() {
     let family = Family::new().await;
-    let mut host = family.builder.clone().kill_at("start.prepared#2").launch();
-    assert!(host.listens().await);
+    // Before the child starts its own.
+    let mut host = family.builder.clone().kill_at("gate.before_effect#2").start().await;
     let killed = ask_within(&host, "3600", "patient_grandparent", "g", &json!({ "milliseconds": 5 * HOUR }));
-    let _ = killed.await.unwrap();
+    host.wait_for_exit().await;
+    assert!(killed.await.unwrap().is_err());
+    let started = "SELECT count(*) FROM dbos.workflow_status";
+    assert_eq!(family.database.count(started, &[]).await, 2);
     family.move_clock(HOUR / 2);
-    drop(host);
     host = family.builder.start().await;
     family.database.wait_for_steps("g-1-1", 1).await;
     let deadlines = "SELECT count(DISTINCT workflow_deadline_epoch_ms) FROM dbos.workflow_status";
