@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use dbos_host_tests::{Answer, Database, Gate, Host, HostBuilder, Outside, Request, TestPostgres, eventually, until};
 use serde_json::{Value, json};
 
+use crate::events::python;
+
 const HOUR: u64 = 3_600_000;
 
 /// A database, an outside that answers with the name of the step, and a clock that the test moves.
@@ -117,6 +119,10 @@ async fn a_failure_undoes_in_reverse_order_of_completion() {
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("undo:order", "o"));
     let shown = Request::get(host.url("/workflows/o")).send().await.unwrap().json();
     assert_eq!(shown["undo"], json!({ "id": "o-undo", "status": "SUCCESS" }), "{shown}");
+    let shown = Request::get(host.admin_url("/workflows/o")).send().await.unwrap().json();
+    assert_eq!(shown["Undo"], json!({ "id": "o-undo", "status": "SUCCESS" }), "{shown}");
+    let shown = Request::get(host.admin_url("/workflows/o-undo")).send().await.unwrap().json();
+    assert!(shown.get("Undo").is_none(), "{shown}");
     let shown = world.builder.output(&["workflow", "get", "o"]).await;
     assert!(String::from_utf8_lossy(&shown.stdout).contains("undo       o-undo (SUCCESS)\n"), "{shown:?}");
 }
@@ -345,6 +351,44 @@ async fn a_fork_does_not_go_on_from_what_was_undone() {
     // Nobody gets an id that would be in the way.
     let reply = host.ask_to_start("half", "x-undo", &json!({ "run": "x" })).await.unwrap();
     assert_eq!((reply.status, &reply.json()["code"]), (400, &json!("invalid_id")), "{reply:?}");
+}
+
+/// It would undo once more, or what is not its own to undo.
+#[tokio::test]
+async fn what_undoes_a_run_is_not_forked() {
+    let world = World::new(&[]).await;
+    let host = world.builder.start().await;
+    sleeping(&world, &host, "o").await;
+    assert!(world.builder.output(&["workflow", "cancel", "o"]).await.status.success());
+    check_undone(&world, "o").await;
+    let refused = world.builder.output(&["workflow", "fork", "o-undo", "--step", "1", "--id", "f"]).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("error[undoes]"), "{refused:?}");
+    let post = async |path: &str, body: Value| Request::post(host.admin_url(path), &body).send().await.unwrap();
+    for (path, body, expected) in [
+        ("/workflows/o-undo/fork", json!({ "start_step": 1 }), (409, "undoes")),
+        ("/workflows/o-undo/restart", json!({}), (409, "undoes")),
+        ("/workflows/o/fork", json!({ "new_workflow_id": "p-undo" }), (400, "invalid_id")),
+    ] {
+        let reply = post(path, body).await;
+        assert_eq!((reply.status, reply.json()["code"].as_str().unwrap()), expected, "{path}: {reply:?}");
+    }
+    let runs = "SELECT count(*) FROM dbos.workflow_status";
+    assert_eq!(world.database.count(runs, &[]).await, 2, "there is no fork");
+    // A client of DBOS refuses nothing. Its fork has an id that another run's undo is to have, and that run goes on.
+    host.start_workflow("slow_failure", "p", &json!({ "run": "p" })).await;
+    world.database.wait_for_steps("p", 2).await;
+    let fork = "from dbos import SetWorkflowID\nwith SetWorkflowID('p-undo'):\n    client.fork_workflow('o-undo', 1)";
+    python(&world.database, fork).await;
+    let fork = world.database.wait_for_end("p-undo").await;
+    assert_eq!(fork.status, "ERROR", "{fork:?}");
+    assert!(fork.error.unwrap().contains("there is no run that it could undo"));
+    assert_eq!(world.rows().await, ["two", "undo two: 1", "before"], "nothing was undone by it");
+    // When it is out of the way, the other run is undone after all.
+    assert!(world.builder.output(&["workflow", "cancel", "p"]).await.status.success());
+    host.wait_for_log("this workflow has the id of the one that would undo another").await;
+    world.database.execute("DELETE FROM dbos.workflow_status WHERE workflow_uuid = 'p-undo'").await;
+    assert_eq!(world.undone("p").await.status, "SUCCESS");
+    assert_eq!(world.rows().await, ["two", "undo two: 1", "before", "undo before: 1"]);
 }
 
 /// A client of DBOS does not know that a run is undone.

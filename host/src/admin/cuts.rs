@@ -13,7 +13,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::workflows::{Refused, answer, bad_request, parse_id, read_body};
+use super::workflows::{Refused, answer, bad_request, chosen_id, parse_id, read_body};
 use crate::database::{NewFork, Refusal, Version};
 use crate::executor::{Executor, fresh_id};
 use crate::trigger::Problem;
@@ -71,7 +71,7 @@ async fn make(
     version: Version,
 ) -> Result<Response, Refused> {
     let run = parse_id(id)?;
-    let fork = fork.map_or_else(|| Ok(fresh_id()), parse_id)?;
+    let fork = fork.map_or_else(|| Ok(fresh_id()), chosen_id)?;
     let new = NewFork { id: fork, cut, version };
     let step = executor.fork(&run, &new).await?.map_err(refused)?;
     Ok(Json(json!({ "workflow_id": new.id.as_str(), "start_step": step.get() })).into_response())

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::database::{RunDetails, StepDetails};
+use crate::database::{RunDetails, StepDetails, UndoRow};
 use crate::workflow::Waiting;
 
 /// A run. Numbers are texts, as DBOS sends them; payloads are the JSON that is stored.
@@ -49,6 +49,9 @@ pub(super) struct Workflow<'a> {
     /// What DBOS does not have: why it goes on waiting.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<&'a Waiting>,
+    /// Nor that: what undoes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<&'a UndoRow>,
 }
 
 impl<'a> Workflow<'a> {
@@ -87,6 +90,7 @@ impl<'a> Workflow<'a> {
             schedule_name: run.schedule_name.as_deref(),
             application_name: run.application_name.as_deref(),
             waiting: run.waiting.as_ref(),
+            undo: run.undo.as_ref(),
         }
     }
 }

@@ -173,8 +173,16 @@ pub(super) async fn read_body(body: Body) -> Result<Bytes, Refused> {
 }
 
 pub(super) fn parse_id(id: &str) -> Result<WorkflowId, Refused> {
-    WorkflowId::parse(id)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), error.to_string()).into())
+    WorkflowId::parse(id).map_err(|error| invalid_id(&error.to_string()))
+}
+
+/// An id for a new run.
+pub(super) fn chosen_id(id: &str) -> Result<WorkflowId, Refused> {
+    WorkflowId::chosen(id).map_err(|error| invalid_id(&error.to_string()))
+}
+
+fn invalid_id(text: &str) -> Refused {
+    Problem::new(StatusCode::BAD_REQUEST, Code("invalid_id"), text).into()
 }
 
 pub(super) fn bad_request(text: String) -> Refused {

@@ -10,7 +10,8 @@ use tokio_postgres::{GenericClient, Row};
 use super::component::COMPONENT_HAS_RUN;
 use super::error::DatabaseError;
 use crate::workflow::{
-    CONTINUED, Code, ComponentDigest, Cut, EpochMs, Failure, Status, StepNumber, StepTrace, WorkflowId, failed_step,
+    CONTINUED, Code, ComponentDigest, Cut, EpochMs, Failure, Status, StepNumber, StepTrace, UNDO, WorkflowId,
+    failed_step,
 };
 
 /// With which component a run goes on.
@@ -45,6 +46,9 @@ pub enum Refusal {
     /// Its steps are undone, or were.
     #[error("the steps of the workflow `{0}` are undone, or were")]
     Undone(WorkflowId),
+    /// It is what undoes another run, which is done once.
+    #[error("the workflow `{0}` undoes another one, which is done once")]
+    Undoes(WorkflowId),
     /// The id for the fork is another run's.
     #[error("there is a workflow `{0}` already")]
     Taken(WorkflowId),
@@ -60,6 +64,7 @@ impl Refusal {
             Self::NotFailed(..) => Code("not_failed"),
             Self::NoComponent(..) | Self::NothingDeployed(_) => Code("unknown_version"),
             Self::Undone(_) => Code("undone"),
+            Self::Undoes(_) => Code("undoes"),
             Self::Taken(_) => super::start::WORKFLOW_EXISTS,
         }
     }
@@ -72,6 +77,7 @@ impl Refusal {
             Self::NotFailed(..) => Some("say from which step"),
             Self::NoComponent(..) => Some("deploy it first"),
             Self::Undone(_) => Some("start a new one, or fork it from a step before the first that is undone"),
+            Self::Undoes(_) => Some("rewind it to its failed step, if it could not undo all"),
             Self::Unknown(_) | Self::NothingDeployed(_) | Self::Taken(_) => None,
         }
     }
@@ -80,6 +86,8 @@ impl Refusal {
 /// A run that is to be cut.
 pub(super) struct Target {
     pub(super) status: Status,
+    /// It undoes another run.
+    pub(super) undoes: bool,
     /// The component that it goes on with, if that is another one.
     pub(super) version: Option<String>,
 }
@@ -121,13 +129,14 @@ fn target(row: &Row, run: &WorkflowId, version: &Version) -> Result<Target, Refu
     let status = row.get::<_, Option<&str>>(0).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| Refusal::Unknown(run.clone()))?;
     let (name, digest): (String, Option<String>) = (row.get(1), row.get(2));
+    let undoes = name.starts_with(UNDO);
     let version = match (version, digest) {
         (Version::Same, _) => None,
         (_, Some(digest)) if row.get(3) => Some(digest),
         (_, Some(digest)) => return Err(Refusal::NoComponent(digest, name)),
         (_, None) => return Err(Refusal::NothingDeployed(name)),
     };
-    Ok(Target { status, version })
+    Ok(Target { status, undoes, version })
 }
 
 const STEPS: &str = "

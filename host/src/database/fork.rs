@@ -121,6 +121,9 @@ impl super::Database {
             Ok(target) => target,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if target.undoes {
+            return Ok(Err(Refusal::Undoes(run.clone())));
+        }
         let step = match cut::step(&**client, run, target.status, new.cut).await? {
             Ok(step) => step,
             Err(refusal) => return Ok(Err(refusal)),

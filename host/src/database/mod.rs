@@ -96,7 +96,7 @@ pub use load::{Load, Loaded, Loader, LoaderClosed};
 pub use message::{NewSend, nobody};
 pub use migration::{MigrationError, Readiness, Report as MigrationReport};
 pub use notify::Channel;
-pub use read::{ListFilter, Outcome, RunRow, StepRow, UndoRow, stored_json};
+pub use read::{ListFilter, Outcome, RunRow, StepRow, stored_json};
 pub use receive::{NewReceive, Received};
 pub use record::{Effect, NewRecord};
 pub use reset::{Belongings, ResetError};
@@ -109,5 +109,5 @@ pub use take_over::TakenRun;
 #[cfg(test)]
 pub(crate) use test_server::TestServer;
 pub use tls::TlsError;
-pub use undo::NewUndo;
+pub use undo::{NewUndo, UndoRow};
 pub use url::{ConnectError, DatabaseUrl};

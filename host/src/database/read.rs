@@ -1,6 +1,7 @@
 //! Reading runs: for those who wait for an outcome, and for people.
 
 use super::error::DatabaseError;
+use super::undo::{JOIN, UndoRow};
 use super::waiting::{COLUMNS, JOINS, waiting};
 use crate::workflow::{Code, EpochMs, Failure, Status, Waiting, WorkflowId};
 
@@ -55,16 +56,6 @@ pub struct RunRow {
     pub undo: Option<UndoRow>,
 }
 
-/// The run that undoes another, as people see it.
-#[derive(Debug, Clone, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UndoRow {
-    /// Its id.
-    pub id: String,
-    /// Its status.
-    pub status: Status,
-}
-
 /// A step as people see it.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -110,8 +101,7 @@ fn runs() -> String {
            FROM dbos.workflow_status s
            LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = s.workflow_uuid
            LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid
-           LEFT JOIN dbos.workflow_status u
-                  ON u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:') AND u.created_at >= s.created_at {JOINS}"
+           {JOIN} {JOINS}"
     )
 }
 
@@ -258,9 +248,7 @@ fn run_row(row: &tokio_postgres::Row) -> RunRow {
         output: stored_json(row.get(12)),
         error: stored_json(row.get(13)),
         deadline: row.get::<_, Option<i64>>(14).map(EpochMs),
-        undo: row
-            .get::<_, Option<String>>(19)
-            .map(|id| UndoRow { id, status: status_in(row, 20).unwrap_or(Status::Pending) }),
+        undo: UndoRow::of(row, 19),
     }
 }
 

@@ -4,6 +4,7 @@
 //! arguments and results, and a page has an end. This is a read without locks; it disturbs no run.
 
 use super::error::DatabaseError;
+use super::undo::{JOIN, UndoRow};
 use super::waiting::{COLUMNS, JOINS, waiting};
 use crate::workflow::{EpochMs, Status, Waiting, WorkflowId};
 
@@ -89,6 +90,7 @@ pub struct RunDetails {
     pub output: Option<String>,
     pub error: Option<String>,
     pub waiting: Option<Waiting>,
+    pub undo: Option<UndoRow>,
 }
 
 /// A step with everything that its record says.
@@ -112,14 +114,14 @@ SELECT s.workflow_uuid, s.status, s.name, s.class_name, s.config_name, s.authent
        s.parent_workflow_id, s.schedule_name, s.attributes::text,
        CASE WHEN $1::int > 0 THEN left(coalesce(i.inputs, s.inputs), $1) END,
        CASE WHEN $2::int > 0 THEN left(coalesce(o.output, s.output), $2) END,
-       CASE WHEN $2::int > 0 THEN left(coalesce(o.error, s.error), $2) END, <waiting>
+       CASE WHEN $2::int > 0 THEN left(coalesce(o.error, s.error), $2) END, <waiting>, u.workflow_uuid, u.status
   FROM dbos.workflow_status s
   LEFT JOIN dbos.workflow_input i ON i.workflow_uuid = s.workflow_uuid
-  LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid <joins>";
+  LEFT JOIN dbos.workflow_output o ON o.workflow_uuid = s.workflow_uuid <undo> <joins>";
 
 /// The text in front of the conditions.
 fn runs() -> String {
-    RUNS.replace("<waiting>", COLUMNS).replace("<joins>", JOINS)
+    RUNS.replace("<waiting>", COLUMNS).replace("<undo>", JOIN).replace("<joins>", JOINS)
 }
 
 // The server sees the values when it plans, so a condition that is not asked for costs nothing.
@@ -237,6 +239,7 @@ fn details(row: &tokio_postgres::Row) -> RunDetails {
     let status = row.get::<_, Option<&str>>(1).and_then(|text| text.parse().ok());
     RunDetails {
         waiting: waiting(row, 30, (status, EpochMs(row.get(13)))),
+        undo: UndoRow::of(row, 34),
         workflow_uuid: row.get(0),
         status: row.get(1),
         name: row.get(2),

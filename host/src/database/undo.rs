@@ -11,7 +11,7 @@ use super::claim::{Claim, Incarnation};
 use super::error::DatabaseError;
 use super::take_over::TakenRun;
 use crate::failpoint;
-use crate::workflow::{AppName, EpochMs, Registered, StepEnded, StepNumber, WorkflowId};
+use crate::workflow::{AppName, EpochMs, Registered, Status, StepEnded, StepNumber, WorkflowId};
 
 /// Runs in one statement. Each becomes an instance that waits for a slot, and the statement looks at every saga of this host's
 /// apps that goes on.
@@ -74,7 +74,8 @@ WITH self AS (
        AND NOT EXISTS (
            SELECT FROM dbos.workflow_status e
             WHERE e.workflow_uuid = s.workflow_uuid || '-undo'
-              AND NOT (starts_with(coalesce(e.name, ''), 'undo:') AND e.created_at >= s.created_at))
+              AND NOT (starts_with(coalesce(e.name, ''), 'undo:') AND e.created_at >= s.created_at
+                       AND coalesce(e.parent_workflow_id = s.workflow_uuid, false)))
      ORDER BY s.workflow_uuid
      LIMIT $5
      FOR NO KEY UPDATE OF s SKIP LOCKED
@@ -105,7 +106,9 @@ SELECT e.workflow_uuid
   FROM dbos_host.saga g
   JOIN dbos.workflow_status s ON s.workflow_uuid = g.workflow_uuid AND s.created_at = g.run_created_at
   JOIN dbos.workflow_status e ON e.workflow_uuid = s.workflow_uuid || '-undo'
- WHERE s.status IN ('CANCELLED', 'ERROR') AND NOT (starts_with(coalesce(e.name, ''), 'undo:') AND e.created_at >= s.created_at)
+ WHERE s.status IN ('CANCELLED', 'ERROR')
+   AND NOT (starts_with(coalesce(e.name, ''), 'undo:') AND e.created_at >= s.created_at
+            AND coalesce(e.parent_workflow_id = s.workflow_uuid, false))
  LIMIT 10";
 
 // A run that has ended well stays so, and one that is gone too. The time is compared again behind the lock: a new run of the id
@@ -144,6 +147,30 @@ SELECT s.workflow_uuid
   FROM dbos.workflow_status u JOIN dbos.workflow_status s ON s.workflow_uuid = u.parent_workflow_id
  WHERE u.workflow_uuid = $1 AND u.workflow_uuid = s.workflow_uuid || '-undo' AND u.created_at >= s.created_at
    AND s.status IN ('CANCELLED', 'ERROR')";
+
+/// Joins the run `u` that undoes, or has undone, the run `s`.
+pub(super) const JOIN: &str = "
+  LEFT JOIN dbos.workflow_status u
+         ON u.workflow_uuid = s.workflow_uuid || '-undo' AND starts_with(u.name, 'undo:') AND u.created_at >= s.created_at
+            AND u.parent_workflow_id = s.workflow_uuid";
+
+/// The run that undoes another, as people see it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UndoRow {
+    /// Its id.
+    pub id: String,
+    /// Its status.
+    pub status: Status,
+}
+
+impl UndoRow {
+    /// Reads the id and the status of `u`, from this column on. `None`: there is no such run.
+    pub(super) fn of(row: &tokio_postgres::Row, column: usize) -> Option<Self> {
+        let status = row.get::<_, Option<&str>>(column + 1).and_then(|text| text.parse().ok());
+        Some(Self { id: row.get::<_, Option<String>>(column)?, status: status.unwrap_or(Status::Pending) })
+    }
+}
 
 impl super::Database {
     /// Registers what undoes a step that is about to begin. True: it is durable. False: this host does not own the run.

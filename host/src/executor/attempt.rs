@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 
 use super::app::ComponentError;
 use super::drive::too_many_attempts;
-use super::undo::UNDO;
 use super::wake::after;
 use super::{App, Executor};
 use crate::calls::{
@@ -18,7 +17,7 @@ use crate::failpoint;
 use crate::sandbox::{Component, GuestEnd, Instance};
 use crate::workflow::{
     AppName, Arguments, Beginning, Budget, Code, ComponentDigest, EpochMs, Failure, History, JsonError, OperationKind,
-    Record, StepKind, StepNumber, TraceContext, WorkflowId, WorkflowTime, check_json,
+    Record, StepKind, StepNumber, TraceContext, UNDO, WorkflowId, WorkflowTime, check_json,
 };
 
 /// What an attempt needs to know of its run.

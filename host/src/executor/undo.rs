@@ -13,9 +13,6 @@ use crate::database::{Claim, FinalOutcome, until_answered};
 use crate::sandbox::Component;
 use crate::workflow::{AppName, Code, Failure, OperationKind, StepKind, UndoCall, WorkflowId, WorkflowTime, plan_undo};
 
-/// How the names of such runs begin.
-pub(super) const UNDO: &str = "undo:";
-
 impl Executor {
     /// Undoes a run from its records.
     pub(super) async fn attempt_undo(

@@ -59,5 +59,5 @@ pub use taken::LastTaken;
 pub use terms::{Attributes, Terms, Timeout};
 pub use time::{A_HUNDRED_YEARS_MS, EpochMs, WorkflowTime};
 pub use trace::TraceContext;
-pub use undo::{Registered, StepEnded, UndoCall, plan as plan_undo};
+pub use undo::{Registered, StepEnded, UNDO, UndoCall, plan as plan_undo};
 pub use unique::{NameClash, check_unique};

@@ -10,6 +10,9 @@
 use super::manifest::{Manifest, StepEntry};
 use super::{EpochMs, StepNumber};
 
+/// How the names of runs begin that undo others.
+pub const UNDO: &str = "undo:";
+
 /// The parameter by which an undo gets the result of the step that it undoes.
 const RESULT: &str = "result";
 
