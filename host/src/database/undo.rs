@@ -111,14 +111,23 @@ SELECT e.workflow_uuid
             AND coalesce(e.parent_workflow_id = s.workflow_uuid, false))
  LIMIT 10";
 
-// A run that has ended well stays so, and one that is gone too. The time is compared again behind the lock: a new run of the id
-// may have registered something in the meantime.
+// A run that has ended well may be rewound, or be brought back by another program, and then its saga counts again. Whoever does
+// that, or takes the run out of the queue behind it, has the run's row locked; so it is locked here too, its status is compared
+// behind the lock, and a row that somebody else has locked is left to the next look. A run that is gone has no row to lock, but a
+// new run of its id has another time, which is compared behind the lock of the saga.
 const FORGET: &str = "
-WITH gone AS (
+WITH ended AS (
     SELECT g.workflow_uuid, g.run_created_at
-      FROM dbos_host.saga g LEFT JOIN dbos.workflow_status s ON s.workflow_uuid = g.workflow_uuid
-     WHERE s.workflow_uuid IS NULL OR s.status = 'SUCCESS' OR s.created_at <> g.run_created_at
+      FROM dbos_host.saga g JOIN dbos.workflow_status s ON s.workflow_uuid = g.workflow_uuid
+     WHERE s.status = 'SUCCESS' OR s.created_at <> g.run_created_at
      LIMIT $1
+     FOR NO KEY UPDATE OF s SKIP LOCKED
+), gone AS (
+    SELECT * FROM ended
+    UNION ALL
+    (SELECT g.workflow_uuid, g.run_created_at FROM dbos_host.saga g
+      WHERE NOT EXISTS (SELECT FROM dbos.workflow_status s WHERE s.workflow_uuid = g.workflow_uuid)
+      LIMIT $1)
 )
 DELETE FROM dbos_host.saga g USING gone
  WHERE g.workflow_uuid = gone.workflow_uuid AND g.run_created_at = gone.run_created_at";
@@ -279,5 +288,63 @@ impl super::Database {
     ) -> Result<Option<(String, Option<String>)>, DatabaseError> {
         let row = self.client().await?.query_opt(CALLED_WITH, &[&run.as_str(), &number.get()]).await?;
         Ok(row.map(|row| (row.get(0), row.get(1))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::test_server::TestServer;
+
+    /// A run that has ended well, with what one of its steps has registered.
+    const ENDED_WELL: &str = "
+        INSERT INTO dbos.workflow_status (workflow_uuid, status, name, created_at) VALUES ('a', 'SUCCESS', 'w', 5);
+        INSERT INTO dbos_host.undo (workflow_uuid, function_id, run_created_at, step, undo, arguments)
+            VALUES ('a', 1, 5, 's', 'u', '{}');
+        INSERT INTO dbos_host.saga (workflow_uuid, run_created_at) VALUES ('a', 5)";
+
+    /// Somebody brings the run back while the sweep is on its way to forget it.
+    #[tokio::test]
+    async fn the_saga_of_a_run_that_is_brought_back_is_not_forgotten() {
+        let database = TestServer::fresh_database().await;
+        database.migrate().await.unwrap();
+        database.execute_all(ENDED_WELL).await;
+        let mut other = database.client().await.unwrap();
+        let brings_back = other.transaction().await.unwrap();
+        brings_back
+            .batch_execute(
+                "UPDATE dbos.workflow_status SET status = 'ENQUEUED' WHERE workflow_uuid = 'a';
+                 INSERT INTO dbos_host.saga (workflow_uuid, run_created_at) VALUES ('a', 5)
+                     ON CONFLICT (workflow_uuid) DO UPDATE SET run_created_at = EXCLUDED.run_created_at",
+            )
+            .await
+            .unwrap();
+        let forgets = async {
+            database.forget_sagas().await.unwrap();
+        };
+        // It ends at once, or waits for the other one.
+        let waits = async {
+            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+            let client = database.client().await.unwrap();
+            while client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+        };
+        let mut forgets = std::pin::pin!(forgets);
+        let is_over = tokio::select! { () = &mut forgets => true, () = waits => false };
+        brings_back.commit().await.unwrap();
+        if !is_over {
+            forgets.await;
+        }
+        let sagas = async || {
+            let client = database.client().await.unwrap();
+            client.query_one("SELECT count(*) FROM dbos_host.saga", &[]).await.unwrap().get::<_, i64>(0)
+        };
+        assert_eq!(sagas().await, 1, "the run goes on, and may fail");
+        // What has ended well without anybody in between is forgotten, and so is what is gone.
+        for change in ["UPDATE dbos.workflow_status SET status = 'SUCCESS'", "DELETE FROM dbos.workflow_status"] {
+            database.execute_all(change).await;
+            database.forget_sagas().await.unwrap();
+            assert_eq!(sagas().await, 0, "{change}");
+            database.execute_all("INSERT INTO dbos_host.saga (workflow_uuid, run_created_at) VALUES ('a', 5)").await;
+        }
     }
 }
