@@ -43,6 +43,8 @@ fn greeting() -> Program {
         effects: "SELECT name || ': ' || note FROM greetings ORDER BY 1",
         table: "greetings",
         leaves_a_row: |step| step == "insert_greeting",
+        visits_each: usize::MAX,
+        end_of: |_| "SUCCESS",
         answer: |_, _| Answer::json(&json!("signed")),
         url_variable: "GUESTBOOK_URL",
         variables: &[("GUESTBOOK_KEY", "0b7d6d3e-3f6c-4b0e-8a43-0d3f3d7f8a11")],
@@ -58,6 +60,8 @@ fn every_step() -> Program {
         effects: "SELECT step FROM effects ORDER BY 1",
         table: "effects",
         leaves_a_row: |step| step.starts_with("write_"),
+        visits_each: usize::MAX,
+        end_of: |_| "SUCCESS",
         // What is retried is answered well only the second time, in whichever life of the host that is.
         answer: |request, earlier| {
             let again = earlier.iter().any(|other| other.path == request.path);
@@ -80,6 +84,32 @@ fn side_by_side() -> Program {
     }
 }
 
+fn undone() -> Program {
+    Program {
+        guest: "saga",
+        workflow: "swept",
+        migrations: "tests/guests/saga/migrations",
+        leaves_a_row: |step| ["write", "unwrite"].contains(&step),
+        // It has as many boundaries as the others together, most of them at steps, which the others sweep.
+        visits_each: 2,
+        end_of: |run| match run {
+            RUN => "ERROR",
+            "swept-late" => "CANCELLED",
+            _ => "SUCCESS",
+        },
+        answer: |request, _| {
+            let step = request.json()["step"].to_string();
+            Answer::Reply(if step == "\"refused\"" { 500 } else { 200 }, step)
+        },
+        ..every_step()
+    }
+}
+
+#[tokio::test]
+async fn what_is_undone_and_what_becomes_of_children_survive_a_kill_at_every_boundary() {
+    sweep(undone()).await;
+}
+
 #[tokio::test]
 async fn steps_side_by_side_survive_a_kill_at_every_boundary() {
     sweep(side_by_side()).await;
@@ -98,7 +128,7 @@ async fn steps_of_every_kind_survive_a_kill_at_every_boundary() {
 async fn sweep(program: Program) {
     let lanes = join_all((0..LANES).map(|_| Lane::new(&program))).await;
     let (visits, rules) = lanes[0].undisturbed().await;
-    let pairs = pairs(&visits);
+    let pairs = pairs(&visits, program.visits_each);
     let planned = pairs.len();
     let (queue, swept) = (RefCell::new(VecDeque::from(pairs)), RefCell::new(Vec::new()));
     let work = async |lane: &Lane| {
@@ -133,13 +163,14 @@ async fn sweep(program: Program) {
     .expect("the standard error output is open");
 }
 
-/// The crashes: each visit, with a second one in the recovery.
-fn pairs(visits: &[String]) -> Vec<(String, Option<String>)> {
-    // The lease is renewed by time, in every life at other moments.
-    let swept = visits.iter().enumerate().filter(|(_, visit)| !visit.starts_with("lease."));
+/// The crashes: so many visits of each fail point, each with a second one in the recovery.
+fn pairs(visits: &[String], visits_each: usize) -> Vec<(String, Option<String>)> {
     let wish = std::env::var("DBOS_HOST_SWEEP").unwrap_or_default();
     let all = wish == "all";
     let mut draw = wish.parse().unwrap_or(SEED);
+    let visits_each = if all { usize::MAX } else { visits_each };
+    let swept: Vec<_> =
+        visits.iter().enumerate().filter(|(_, visit)| is_swept(visit, visits, visits_each, draw)).collect();
     let mut pairs = Vec::new();
     for (index, first) in swept {
         let seconds = second_visits(&visits[index..]);
@@ -152,6 +183,18 @@ fn pairs(visits: &[String]) -> Vec<(String, Option<String>)> {
         }
     }
     pairs
+}
+
+/// Of a fail point with more visits than are to be taken, those are taken that are as far from each other as they can be, from a
+/// drawn one on.
+fn is_swept(visit: &str, visits: &[String], visits_each: usize, draw: u64) -> bool {
+    let (name, number) = visit.split_once('#').unwrap();
+    let number: usize = number.parse().unwrap();
+    let all = visits.iter().filter(|other| other.split('#').next() == Some(name)).count();
+    let begin = usize::try_from(draw >> 33).unwrap();
+    let is_taken = |turn| (begin + turn * all / visits_each) % all == number - 1;
+    // The lease is renewed by time, in every life at other moments.
+    !name.starts_with("lease.") && (all <= visits_each || (0..visits_each).any(is_taken))
 }
 
 /// The visits of a recovery after a kill: its own, then those that the killed life did not come to any more, counted

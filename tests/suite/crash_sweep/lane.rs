@@ -12,6 +12,9 @@ use super::picture::{Picture, Rules};
 /// The id of every run that is swept.
 pub(super) const RUN: &str = "swept";
 
+/// How often a host looks for deadlines that have passed: as often as it can, since the clock jumps past them.
+const LOOK_EVERY_MS: &str = "20";
+
 /// A program whose crashes are swept.
 #[derive(Clone)]
 pub(super) struct Program {
@@ -24,6 +27,10 @@ pub(super) struct Program {
     /// The table of these rows.
     pub(super) table: &'static str,
     pub(super) leaves_a_row: fn(&str) -> bool,
+    /// How many visits of each fail point are crashes, drawn; all of them if there are no more.
+    pub(super) visits_each: usize,
+    /// The status in which each run ends.
+    pub(super) end_of: fn(&str) -> &'static str,
     pub(super) answer: fn(&Received, &[Received]) -> Answer,
     /// The variable with the outside's URL, and others.
     pub(super) url_variable: &'static str,
@@ -65,6 +72,7 @@ impl Lane {
             .database(&database)
             .migrations(program.migrations)
             .jumping_clock()
+            .environment("DBOS_HOST_TEST_LOOK_MS", LOOK_EVERY_MS)
             .allow(&outside.url())
             .guest_env(program.url_variable, &outside.url());
         for (name, value) in program.variables {
@@ -81,7 +89,7 @@ impl Lane {
                     "WITH a AS (DELETE FROM dbos.workflow_status), b AS (DELETE FROM dbos.workflow_input),
                           c AS (DELETE FROM dbos.workflow_output), d AS (DELETE FROM dbos.operation_outputs),
                           e AS (DELETE FROM dbos_host.operation_digest), f AS (DELETE FROM dbos_host.attempt),
-                          g AS (DELETE FROM {})
+                          g AS (DELETE FROM dbos_host.saga), h AS (DELETE FROM dbos_host.undo), i AS (DELETE FROM {})
                      SELECT 1",
                     self.program.table
                 ),
@@ -99,8 +107,11 @@ impl Lane {
         host.start_workflow(self.program.workflow, RUN, &self.program.arguments).await;
         self.wait_for_end().await;
         let undisturbed = self.picture(&mut host).await;
-        let failed = undisturbed.runs.values().any(|(status, ..)| status != "SUCCESS");
-        assert!(!failed && !undisturbed.runs.is_empty(), "the undisturbed run ends well: {undisturbed:#?}");
+        let is_expected = |(run, (status, ..)): (&String, &(String, String, Option<String>, Option<String>))| {
+            status == (self.program.end_of)(run)
+        };
+        let is_well = !undisturbed.runs.is_empty() && undisturbed.runs.iter().all(is_expected);
+        assert!(is_well, "the undisturbed run ends as it should: {undisturbed:#?}");
         let rules = Rules { undisturbed, leaves_a_row: self.program.leaves_a_row };
         rules.check_crash("undisturbed", &rules.undisturbed);
         (builder.visits(), rules)
@@ -157,9 +168,11 @@ impl Lane {
     }
 
     async fn is_over(&self) -> bool {
-        let open = "SELECT count(*) FILTER (WHERE status = 'PENDING'), count(*) FROM dbos.workflow_status";
-        let rows = self.database.query(open, &[]).await;
-        rows[0].get::<_, i64>(0) == 0 && rows[0].get::<_, i64>(1) > 0
+        // A run that is to be undone has a saga until what undoes it is there.
+        let is_over = "SELECT count(*) > 0 AND bool_and(status NOT IN ('PENDING', 'ENQUEUED'))
+                              AND NOT EXISTS (SELECT FROM dbos_host.saga)
+                         FROM dbos.workflow_status";
+        self.database.query(is_over, &[]).await[0].get(0)
     }
 
     /// Kills the host if it is alive, waits until nothing that it sent is on its way any more, and looks at what is left.

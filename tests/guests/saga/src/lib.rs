@@ -2,10 +2,17 @@
 //!
 //! As in `every_step`, each effect leaves something that a test can count: a row in `effects`, or a request to `OUTSIDE_URL`.
 
+mod swept;
+
 use dbos_guest::prelude::*;
 
 fn ask(run: &str, step: &str) -> Result<String> {
-    http::post(env::var("OUTSIDE_URL")?).json(&json!({ "run": run, "step": step }))?.send()?.error_for_status()?.text()
+    http::post(env::var("OUTSIDE_URL")?)
+        .json(&json!({ "run": run, "step": step }))?
+        .idempotency_key()?
+        .send()?
+        .error_for_status()?
+        .text()
 }
 
 fn leave_a_row(run: &str, step: &str) -> Result<u64> {
@@ -22,6 +29,11 @@ fn untell(run: &str, step: &str, result: Option<String>) -> Result<()> {
     let told = result.unwrap_or_else(|| "nobody knows".to_owned());
     ask(run, &format!("undo {step}: {told}"))?;
     Ok(())
+}
+
+#[communicator(undo = untell, attempts = 3, interval = "1s")]
+fn tell_again(run: &str, step: &str) -> Result<String> {
+    ask(run, step)
 }
 
 #[transaction(undo = unwrite)]
@@ -78,6 +90,12 @@ fn hurry(run: &str, milliseconds: u64) -> Result<String> {
 fn on_its_way(run: &str) -> Result<String> {
     write(run, "before")?;
     tell(run, "held")
+}
+
+/// A request that may be refused three times.
+#[workflow]
+fn insists(run: &str, step: &str) -> Result<String> {
+    tell_again(run, step)
 }
 
 /// Two rows with an hour between them, and an error.
