@@ -215,6 +215,22 @@ async fn a_step_whose_time_was_over_is_undone_without_its_result() {
     assert_eq!(undone, ["undo held: nobody knows"]);
 }
 
+/// The host does not look at what others write, so it learns of it from the retry itself.
+#[tokio::test]
+async fn a_step_of_a_cancelled_run_is_not_tried_again() {
+    let world = World::new(&[]).await;
+    let builder = world.builder.clone().environment("DBOS_HOST_TEST_CLOCK", "auto").heedless();
+    let (builder, hold) = builder.hold_at("communicator.after_failure#1");
+    let host = builder.start().await;
+    host.start_workflow("insists", "o", &json!({ "run": "o", "step": "refused" })).await;
+    hold.reached().await;
+    let cancel = "UPDATE dbos.workflow_status SET status = 'CANCELLED', owner_xid = NULL WHERE workflow_uuid = 'o'";
+    world.database.execute(cancel).await;
+    hold.release();
+    assert_eq!(world.undone("o").await.status, "SUCCESS");
+    assert_eq!(world.told(), ["refused", "undo refused: nobody knows"]);
+}
+
 #[tokio::test]
 async fn an_undo_that_fails_does_not_stop_the_others() {
     let world = World::new(&[]).await;

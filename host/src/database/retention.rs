@@ -352,6 +352,38 @@ mod tests {
         assert_eq!(left.get::<_, i64>(0), 0);
     }
 
+    /// A run that was undone and is needed by its parent, which goes on.
+    const UNDONE: &str = "
+        INSERT INTO dbos.workflow_status (workflow_uuid, status, name, application_name, parent_workflow_id, completed_at) VALUES
+            ('p', 'PENDING', 'w', 'shop', NULL, NULL), ('a', 'ERROR', 'w', 'shop', 'p', 1),
+            ('a-undo', 'SUCCESS', 'undo:w', 'shop', 'a', 2)";
+
+    #[tokio::test]
+    async fn what_has_undone_a_run_stays_as_long_as_the_run() {
+        let database = TestServer::fresh_database().await;
+        database.migrate().await.unwrap();
+        database.execute_all(UNDONE).await;
+        let mut remover = Remover::open(&database).await.unwrap();
+        let app = AppName::parse("shop").unwrap();
+        let boundary = [Boundary { app, last: EndOrder { ended_at: 3, run: String::new() } }];
+        let left = async || {
+            let client = database.client().await.unwrap();
+            let rows = client.query("SELECT workflow_uuid FROM dbos.workflow_status ORDER BY 1", &[]).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect::<Vec<String>>()
+        };
+        remover.remove_page(&boundary, &EndOrder::default(), false).await.unwrap();
+        assert_eq!(left().await, ["a", "a-undo", "p"], "or it would be undone twice");
+        database
+            .execute_all(
+                "UPDATE dbos.workflow_status SET status = 'SUCCESS', completed_at = 4 WHERE workflow_uuid = 'p'",
+            )
+            .await;
+        remover.remove_page(&boundary, &EndOrder::default(), false).await.unwrap();
+        assert_eq!(left().await, ["a-undo", "p"], "it does not go with the run");
+        remover.remove_page(&boundary, &EndOrder::default(), false).await.unwrap();
+        assert_eq!(left().await, ["p"]);
+    }
+
     #[test]
     fn names_are_counted() {
         let names = ["b", "a", "b"].map(str::to_owned).to_vec();

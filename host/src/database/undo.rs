@@ -295,6 +295,7 @@ impl super::Database {
 mod tests {
     use super::*;
     use crate::database::test_server::TestServer;
+    use crate::database::{Database, HowToCancel};
 
     /// A run that has ended well, with what one of its steps has registered.
     const ENDED_WELL: &str = "
@@ -302,6 +303,19 @@ mod tests {
         INSERT INTO dbos_host.undo (workflow_uuid, function_id, run_created_at, step, undo, arguments)
             VALUES ('a', 1, 5, 's', 'u', '{}');
         INSERT INTO dbos_host.saga (workflow_uuid, run_created_at) VALUES ('a', 5)";
+
+    async fn sagas(database: &Database) -> i64 {
+        let client = database.client().await.unwrap();
+        client.query_one("SELECT count(*) FROM dbos_host.saga", &[]).await.unwrap().get(0)
+    }
+
+    /// Somebody waits for a lock in this database.
+    async fn until_somebody_waits(database: &Database) {
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let client = database.client().await.unwrap();
+        while client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    }
 
     /// Somebody brings the run back while the sweep is on its way to forget it.
     #[tokio::test]
@@ -323,28 +337,66 @@ mod tests {
             database.forget_sagas().await.unwrap();
         };
         // It ends at once, or waits for the other one.
-        let waits = async {
-            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-            let client = database.client().await.unwrap();
-            while client.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
-        };
         let mut forgets = std::pin::pin!(forgets);
-        let is_over = tokio::select! { () = &mut forgets => true, () = waits => false };
+        let is_over = tokio::select! { () = &mut forgets => true, () = until_somebody_waits(&database) => false };
         brings_back.commit().await.unwrap();
         if !is_over {
             forgets.await;
         }
-        let sagas = async || {
-            let client = database.client().await.unwrap();
-            client.query_one("SELECT count(*) FROM dbos_host.saga", &[]).await.unwrap().get::<_, i64>(0)
-        };
-        assert_eq!(sagas().await, 1, "the run goes on, and may fail");
+        assert_eq!(sagas(&database).await, 1, "the run goes on, and may fail");
         // What has ended well without anybody in between is forgotten, and so is what is gone.
         for change in ["UPDATE dbos.workflow_status SET status = 'SUCCESS'", "DELETE FROM dbos.workflow_status"] {
             database.execute_all(change).await;
             database.forget_sagas().await.unwrap();
-            assert_eq!(sagas().await, 0, "{change}");
+            assert_eq!(sagas(&database).await, 0, "{change}");
             database.execute_all("INSERT INTO dbos_host.saga (workflow_uuid, run_created_at) VALUES ('a', 5)").await;
         }
+    }
+
+    /// A cut and changed run may have another step under the number.
+    #[tokio::test]
+    async fn what_is_registered_is_not_paired_with_the_record_of_another_step() {
+        let database = TestServer::fresh_database().await;
+        database.migrate().await.unwrap();
+        database.execute_all(ENDED_WELL).await;
+        let record = "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, output, completed_at_epoch_ms)
+                      VALUES ('a', 1, 'another', '7', 9)";
+        database.execute_all(record).await;
+        let run = WorkflowId::stored("a");
+        let found = async || {
+            let ended = database.registered_undos(&run).await.unwrap().remove(0).ended;
+            let (_, result) = database.undone_step(&run, StepNumber::FIRST).await.unwrap().expect("it is registered");
+            (ended, result)
+        };
+        assert_eq!(found().await, (None, None));
+        database.execute_all("UPDATE dbos.operation_outputs SET function_name = 's'").await;
+        let ended = StepEnded { has_failed: false, at: EpochMs(9) };
+        assert_eq!(found().await, (Some(ended), Some("7".to_owned())));
+    }
+
+    /// The first step registers something while the run is cancelled without an undo.
+    #[tokio::test]
+    async fn a_cancel_without_undo_forgets_what_is_registered_at_that_moment() {
+        let database = TestServer::fresh_database().await;
+        database.migrate().await.unwrap();
+        database
+            .execute_all(
+                "INSERT INTO dbos.workflow_status (workflow_uuid, status, created_at) VALUES ('a', 'PENDING', 5)",
+            )
+            .await;
+        let mut other = database.client().await.unwrap();
+        let registers = other.transaction().await.unwrap();
+        let statements = "SELECT FROM dbos.workflow_status WHERE workflow_uuid = 'a' FOR NO KEY UPDATE;
+                          INSERT INTO dbos_host.saga (workflow_uuid, run_created_at) VALUES ('a', 5)";
+        registers.batch_execute(statements).await.unwrap();
+        let (runs, how) = ([WorkflowId::stored("a")], HowToCancel { of: None, without_undo: true });
+        let mut cancels = std::pin::pin!(database.cancel(&runs, how));
+        tokio::select! {
+            end = &mut cancels => panic!("it does not wait for the other one: {end:?}"),
+            () = until_somebody_waits(&database) => {}
+        }
+        registers.commit().await.unwrap();
+        cancels.await.unwrap();
+        assert_eq!(sagas(&database).await, 0);
     }
 }
