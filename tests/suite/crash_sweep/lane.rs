@@ -107,10 +107,9 @@ impl Lane {
         host.start_workflow(self.program.workflow, RUN, &self.program.arguments).await;
         self.wait_for_end().await;
         let undisturbed = self.picture(&mut host).await;
-        let is_expected = |(run, (status, ..)): (&String, &(String, String, Option<String>, Option<String>))| {
-            status == (self.program.end_of)(run)
-        };
-        let is_well = !undisturbed.runs.is_empty() && undisturbed.runs.iter().all(is_expected);
+        let ends = undisturbed.runs.iter().map(|(run, (status, ..))| (run, status));
+        let mut as_expected = ends.map(|(run, status)| status == (self.program.end_of)(run));
+        let is_well = !undisturbed.runs.is_empty() && as_expected.all(|is_expected| is_expected);
         assert!(is_well, "the undisturbed run ends as it should: {undisturbed:#?}");
         let rules = Rules { undisturbed, leaves_a_row: self.program.leaves_a_row };
         rules.check_crash("undisturbed", &rules.undisturbed);
